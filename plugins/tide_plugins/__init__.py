@@ -1,0 +1,1 @@
+"""The bundled components, on the same footing as anybody's plugins."""

@@ -1,0 +1,110 @@
+"""The contract between TIDE and its plugins. Everything public is in ``__all__``; importing it does not import torch."""
+
+from .alignment import Alignment, Port
+from .architecture import Architecture
+from .attention import AttentionBackend, AttentionOptions
+from .batch import Batch, Draws, Noise, NoisedSide, Side, TeacherPass
+from .component import Component, Mix
+from .corruption import Corruption
+from .dataset import Dataset, Split
+from .denoiser import DecodingSession, Denoiser, Form, Head, Role, Runtime
+from .errors import (
+    AlignmentError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    PluginError,
+    TideError,
+    TrainingError,
+    UnavailableError,
+)
+from .evaluator import Estimate, Evaluation, EvaluationContext, Evaluator
+from .events import CheckpointSaved, EvaluationFinished, MetricsLogged, RunFinished, RunStarted, StepFinished
+from .hooks import COMPONENT_HOOKS, CONTRACT_VERSION, PROJECT, ComponentHooks, LifecycleHooks, hookimpl, hookspec
+from .interpolation import Interpolation
+from .layout import AttentionLayout, BlockCausal, BlockDiffusion, Cached, Causal, Full
+from .loss import ChunkContext, ChunkLoss, Compares, Denominator, Direction, Loss, SelfLoss, TokenContext, TokenLoss
+from .observer import Observer
+from .sampler import Sampled, Sampler
+from .schedule import NoiseSchedule
+from .teacher_view import TeacherView
+from .text import AlignedPair, ChunkRelation, EncodedExample, Example, Message, SharedColumns, TextTokenizer, TokenKind
+
+__all__ = [
+    "COMPONENT_HOOKS",
+    "CONTRACT_VERSION",
+    "PROJECT",
+    "AlignedPair",
+    "Alignment",
+    "AlignmentError",
+    "Architecture",
+    "AttentionBackend",
+    "AttentionLayout",
+    "AttentionOptions",
+    "Batch",
+    "BlockCausal",
+    "BlockDiffusion",
+    "Cached",
+    "Causal",
+    "CheckpointError",
+    "CheckpointSaved",
+    "ChunkContext",
+    "ChunkLoss",
+    "ChunkRelation",
+    "Compares",
+    "Component",
+    "ComponentHooks",
+    "ConfigError",
+    "Corruption",
+    "DataError",
+    "Dataset",
+    "DecodingSession",
+    "Denoiser",
+    "Denominator",
+    "Direction",
+    "Draws",
+    "EncodedExample",
+    "Estimate",
+    "Evaluation",
+    "EvaluationContext",
+    "EvaluationFinished",
+    "Evaluator",
+    "Example",
+    "Form",
+    "Full",
+    "Head",
+    "Interpolation",
+    "LifecycleHooks",
+    "Loss",
+    "Message",
+    "MetricsLogged",
+    "Mix",
+    "Noise",
+    "NoiseSchedule",
+    "NoisedSide",
+    "Observer",
+    "PluginError",
+    "Port",
+    "Role",
+    "RunFinished",
+    "RunStarted",
+    "Runtime",
+    "Sampled",
+    "Sampler",
+    "SelfLoss",
+    "SharedColumns",
+    "Side",
+    "Split",
+    "StepFinished",
+    "TeacherPass",
+    "TeacherView",
+    "TextTokenizer",
+    "TideError",
+    "TokenContext",
+    "TokenKind",
+    "TokenLoss",
+    "TrainingError",
+    "UnavailableError",
+    "hookimpl",
+    "hookspec",
+]

@@ -1,0 +1,53 @@
+"""Architectures: how a model family becomes a denoiser."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from .component import Component
+from .denoiser import Denoiser, Form, Role, Runtime
+from .text import TextTokenizer
+
+
+class Architecture(Component):
+    """Kind ``architecture``. ``load`` returns the model; ``tokenizer`` must work without loading it."""
+
+    kind: ClassVar[str] = "architecture"
+    roles: ClassVar[frozenset[Role]] = frozenset({"teacher", "student"})
+    """The roles that this family can play at all; ``serves`` may narrow them by options."""
+
+    def serves(self, role: Role) -> str | None:
+        """Return ``None`` when this component, with these options, can play ``role``, otherwise the reason."""
+        return None if role in self.roles else f"it serves only as {' or '.join(sorted(self.roles))}"
+
+    @property
+    def denoiser_form(self) -> Form:
+        """The form of the denoiser that ``load`` returns."""
+        return "bidirectional"
+
+    @property
+    def length_multiple(self) -> int:
+        """Rows are filled with end-of-turn tokens up to a multiple of this (the block size of a block form)."""
+        return 1
+
+    @abstractmethod
+    def tokenizer(self, role: Role) -> TextTokenizer:
+        """Return the tokenizer, mask token included, without loading weights. Raises ``DataError`` with the remedy."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def load(self, role: Role, runtime: Runtime) -> Denoiser:
+        """Load or initialise the model. Raises ``CheckpointError`` naming the file or key that is wrong."""
+        raise NotImplementedError
+
+    def attention_needs(self) -> frozenset[str]:
+        """Return the layout kinds that this component's denoiser asks its backend for, known before anything loads."""
+        return frozenset()
+
+    def plan(self) -> dict[str, Any]:
+        """Return what ``tide plan`` needs, without loading weights; empty when unknown.
+
+        Keys: ``parameters`` (count), ``trainable_parameters``, ``hidden_size``, ``layers``, ``vocabulary``.
+        """
+        return {}

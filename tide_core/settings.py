@@ -1,0 +1,59 @@
+"""The parts of a run file that are not components: training, timesteps, and where the run lives."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+class Settings(BaseModel):
+    """Base of the plain sections of a run file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Timesteps(Settings):
+    """How the times t of a batch are drawn."""
+
+    sampling: Literal["independent", "stratified", "lattice"] = Field(
+        default="independent",
+        description="independent per sequence; stratified (u_i + i)/n or lattice (u + i/n) mod 1 over the effective batch",
+    )
+    per: Literal["sequence", "block"] = Field(
+        default="sequence",
+        description="one t per sequence (as the BD3LM trainer does) or per block (as its paper does)",
+    )
+
+
+class Training(Settings):
+    """The loop."""
+
+    steps: PositiveInt = Field(default=1000, description="optimizer steps")
+    batch_size: PositiveInt = Field(default=8, description="sequences of a micro-batch on one process")
+    accumulate: PositiveInt = Field(default=1, description="micro-batches of an optimizer step on one process")
+    learning_rate: PositiveFloat = Field(default=5e-5, description="peak learning rate of AdamW")
+    warmup_steps: NonNegativeInt = Field(default=0, description="steps of linear warm-up")
+    decay: Literal["constant", "linear", "cosine"] = Field(
+        default="cosine", description="what the learning rate does after the warm-up, until the last step"
+    )
+    weight_decay: NonNegativeFloat = Field(default=0.0, description="decoupled; not applied to vectors (norms, biases)")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW moments")
+    max_gradient_norm: PositiveFloat | None = Field(default=1.0, description="clip the global norm; null: never")
+    precision: Literal["float32", "bf16"] = Field(
+        default="float32", description="of the computation; the student's weights stay float32 masters in both"
+    )
+    seed: NonNegativeInt = Field(default=0, description="seeds initialisation, data order, noise and samplers")
+    device: str = Field(default="auto", description="auto, cpu, cuda, or cuda:N")
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        default="auto", description="auto: DDP when several processes were launched, nothing otherwise"
+    )
+    gradient_checkpointing: bool = Field(default=False, description="recompute activations in the backward pass")
+    compile: bool = Field(default=False, description="torch.compile the student's and the teacher's layers")
+    slice_elements: PositiveInt = Field(
+        default=1 << 24, description="logits that exist at once: rows of a head slice times vocabulary columns"
+    )
+    log_every: PositiveInt = Field(default=10, description="steps between logged metrics")
+    checkpoint_every: NonNegativeInt = Field(default=0, description="steps between checkpoints; 0: only at the end")
+    keep_checkpoints: PositiveInt = Field(default=2, description="how many of the newest checkpoints stay on disk")
+    workers: NonNegativeInt = Field(default=1, description="processes that tokenise and align; 0: in this process")
