@@ -1,0 +1,29 @@
+"""Losses: what the student learns from the data and from its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tide_specs import Loss, hookimpl
+
+from .chunk_losses import BernoulliKL, Calm, CalmTidal, ReverseCalm
+from .cross_entropy import CrossEntropy
+from .divergences import ForwardKL, JensenShannon, ReverseKL, SkewKL
+from .tidal import Tidal
+
+
+@hookimpl
+def tide_losses() -> Sequence[type[Loss]]:
+    """Contribute the bundled losses."""
+    return [
+        CrossEntropy,
+        ForwardKL,
+        ReverseKL,
+        JensenShannon,
+        SkewKL,
+        Tidal,
+        Calm,
+        ReverseCalm,
+        BernoulliKL,
+        CalmTidal,
+    ]
