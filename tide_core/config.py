@@ -1,0 +1,133 @@
+"""From a run file to a ``RunConfig`` and back to plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tide_specs import ConfigError
+
+from .config_errors import explain_all
+from .overrides import apply_override
+from .problems import RunFileError
+from .registry import Registry
+from .run_schema import COMPONENT_FIELDS, RunConfig, build_run_model, section_defaults
+from .yaml_source import Place, Source, path_text, read_source
+
+PATH_FIELDS = frozenset(
+    {"path", "paths", "file", "files", "evaluation_path", "model", "tokenizer", "tokenizer_from", "config"}
+)
+"""Options of components that may name something beside the run file."""
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A valid run file. ``source`` knows the line of every part, for messages about the mix."""
+
+    config: RunConfig
+    source: Source
+
+
+def load_run(path: str | Path, overrides: Sequence[str] = (), *, registry: Registry) -> LoadedRun:
+    """Read and validate a run file. Raises ``ConfigError`` that names everything wrong with it, by line.
+
+    ``overrides``: texts like ``training.steps=50``. Relative paths of inputs are looked up beside the file first.
+    """
+    source = read_source(path)
+    defaults = section_defaults()
+    for text in overrides:
+        apply_override(source, text, defaults)
+    _resolve_paths(source)
+    config = validate_run(source, registry)
+    if not config.output:
+        config = config.model_copy(update={"output": str(Path("runs") / Path(path).stem)})
+    return LoadedRun(config, source)
+
+
+def validate_run(source: Source, registry: Registry) -> RunConfig:
+    """Return the run that ``source.data`` describes; raises ``RunFileError`` with every problem."""
+    model = build_run_model(registry)
+    try:
+        return model.model_validate(source.data)
+    except ValidationError as error:
+        raise RunFileError(explain_all(error, source.data, registry, source=source, model=model)) from None
+
+
+def run_from_record(record: Mapping[str, Any], *, registry: Registry) -> RunConfig:
+    """Return the run that ``config_record`` was taken of."""
+    return validate_run(Source("recorded run", data=dict(record)), registry)
+
+
+def config_record(config: RunConfig) -> dict[str, Any]:
+    """Return the whole run, defaults included, as plain data that JSON can hold and ``run_from_record`` accepts."""
+    return config.model_dump(mode="json", serialize_as_any=True)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field in which two runs differ; absent ones are ``None``."""
+
+    field: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.old!r} -> {self.new!r}"
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """Return the fields in which two records differ, in the order of the run file."""
+    return list(_differences((), old, new))
+
+
+def _differences(place: Place, old: Any, new: Any) -> list[Difference]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("name") == new.get("name"):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [found for key in keys for found in _differences((*place, key), old.get(key), new.get(key))]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [found for index, (a, b) in pairs for found in _differences((*place, index), a, b)]
+    return [] if old == new else [Difference(path_text(place), old, new)]
+
+
+def _resolve_paths(source: Source) -> None:
+    for field in COMPONENT_FIELDS:
+        value = source.data.get(field)
+        items = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
+        for index, item in items:
+            place: Place = (field,) if index is None else (field, index)
+            if isinstance(item, dict):
+                resolved = {key: _resolved(source, (*place, key), given) for key, given in item.items()}
+                if index is None:
+                    source.data[field] = resolved
+                else:
+                    value[index] = resolved
+
+
+def _resolved(source: Source, place: Place, given: Any) -> Any:
+    """Return a path beside the run file as an absolute one. What the command line set is relative to where one is."""
+    if place[-1] not in PATH_FIELDS or source.override_of(place) is not None:
+        return given
+    if isinstance(given, list):
+        return [_resolved(source, place, item) for item in given]
+    if not isinstance(given, str) or not given or Path(given).is_absolute():
+        return given
+    beside = source.directory / given
+    return str(beside.resolve()) if beside.exists() else given
+
+
+__all__ = [
+    "ConfigError",
+    "Difference",
+    "LoadedRun",
+    "RunConfig",
+    "config_record",
+    "differences",
+    "load_run",
+    "run_from_record",
+    "validate_run",
+]

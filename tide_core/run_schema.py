@@ -1,0 +1,106 @@
+"""The run file as a pydantic model. ``RunConfig`` names the sections; ``build_run_model`` fills in the known components."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Optional
+
+from pydantic import Field, create_model
+
+from tide_specs import (
+    Alignment,
+    Architecture,
+    AttentionBackend,
+    Corruption,
+    Dataset,
+    Evaluator,
+    Interpolation,
+    Loss,
+    NoiseSchedule,
+    Observer,
+    Sampler,
+    TeacherView,
+)
+
+from .registry import Registry
+from .settings import Settings, Timesteps, Training
+
+COMPONENT_FIELDS = {
+    "teacher": "architecture",
+    "student": "architecture",
+    "attention": "attention",
+    "alignment": "alignment",
+    "schedule": "schedule",
+    "corruption": "corruption",
+    "interpolation": "interpolation",
+    "teacher_view": "teacher_view",
+    "losses": "loss",
+    "data": "dataset",
+    "evaluation": "evaluator",
+    "sampler": "sampler",
+    "observers": "observer",
+}
+"""Field of a run -> kind of the component, or of the components, that it holds."""
+LISTS = frozenset({"losses", "evaluation", "observers"})
+OPTIONAL = frozenset({"teacher", "sampler"})
+
+
+def _default(value: Any, description: str) -> Any:
+    """A default that is written like a run file's value and validated like one."""
+    return Field(default=value, validate_default=True, description=description)
+
+
+class RunConfig(Settings):
+    """A run: who teaches whom, on what, how it is compared, and where the results go."""
+
+    teacher: Architecture | None = Field(default=None, description="the frozen teacher; null: train without one")
+    student: Architecture = Field(description="the model that is trained")
+    attention: AttentionBackend = _default("sdpa", "how attention is computed, in both models")
+    alignment: Alignment = _default(
+        "byte_chunks", "which tokens of the two tokenizations speak of the same text; unused without a teacher"
+    )
+    schedule: NoiseSchedule = _default("linear", "how many tokens stay clean at time t")
+    corruption: Corruption = _default("absorbing", "how clean tokens become noised ones")
+    interpolation: Interpolation = _default("dual_axis", "how much interpolated targets lean on the teacher")
+    teacher_view: TeacherView = _default("plain", "what the teacher sees of the masked text")
+    losses: tuple[Loss, ...] = _default(
+        ["cross_entropy"], "the terms of the total loss; their weighted sum is minimised"
+    )
+    data: Dataset = Field(description="where the examples come from")
+    timesteps: Timesteps = Field(default=Timesteps(), description="how the times of a batch are drawn")
+    training: Training = Field(default=Training(), description="the loop: steps, optimizer, precision, checkpoints")
+    evaluation: tuple[Evaluator, ...] = _default([], "what is measured on held-out examples")
+    sampler: Sampler | None = _default(None, "how the student writes text, where an evaluator or a report needs some")
+    observers: tuple[Observer, ...] = _default(
+        ["progress", "mlflow"], "who is told of the run's progress; a JSON-lines log is always written besides"
+    )
+    output: str = Field(
+        default="", description="the run's folder, from the current directory; default: runs/<name of the run file>"
+    )
+    allow: tuple[str, ...] = Field(default=(), description="codes of objections to this mix that you accept")
+    trust_remote_code: bool = Field(
+        default=False, description="run code that comes with a model; off unless you need it"
+    )
+
+
+@lru_cache(maxsize=4)  # one class per registry, so that equal runs are equal
+def build_run_model(registry: Registry) -> type[RunConfig]:
+    """Return ``RunConfig`` whose fields accept the components of ``registry``, by name or as a mapping with ``name``."""
+    fields: dict[str, Any] = {}
+    for field, kind in COMPONENT_FIELDS.items():
+        annotation = registry.annotation(kind)
+        if field in LISTS:
+            annotation = tuple[annotation, ...]
+        elif field in OPTIONAL:
+            annotation = Optional[annotation]  # noqa: UP045 - Annotated types have no "|" at run time
+        info = RunConfig.model_fields[field]
+        length = {"min_length": 1} if field == "losses" else {}
+        given: dict[str, Any] = {} if info.is_required() else {"default": info.default, "validate_default": True}
+        fields[field] = (annotation, Field(description=info.description, **given, **length))
+    return create_model("RunConfig", __base__=RunConfig, __doc__=RunConfig.__doc__, **fields)
+
+
+def section_defaults() -> dict[str, Any]:
+    """Return what the component sections hold when a run file leaves them out, as a run file would write it."""
+    fields = RunConfig.model_fields
+    return {name: fields[name].default for name in COMPONENT_FIELDS if isinstance(fields[name].default, str | list)}
