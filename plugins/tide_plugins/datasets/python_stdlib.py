@@ -1,0 +1,129 @@
+"""Functions of the running interpreter's standard library: real code on every machine, nothing to download."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from tide_specs import DataError, Dataset, Example, Message, Split
+
+from .functions import Function, functions
+from .splits import fingerprint_of, split_of
+
+LEFT_OUT = frozenset(
+    {"site-packages", "dist-packages", "__pycache__", "idlelib", "lib2to3", "turtledemo", "pydoc_data"}
+)
+"""Folders that hold no ordinary library code; ``encodings`` stays, since its repetitions are dropped one by one."""
+
+
+class PythonStandardLibrary(Dataset):
+    """Function bodies to complete from signature and docstring, out of the interpreter's own standard library.
+
+    Modules, not functions, are assigned to the splits (by hash), and a body that occurs twice is used once, so the splits
+    share nothing. Tests, bundled tools and files that are not valid UTF-8 Python are left out. About eleven thousand
+    functions, in the order of their files.
+    """
+
+    name: Literal["python_stdlib"] = "python_stdlib"
+
+    style: Literal["completion", "chat"] = Field(
+        default="completion",
+        description="completion: signature, then body, as plain text; chat: the signature as a user's request",
+    )
+    evaluation_fraction: float = Field(default=0.05, ge=0, lt=1, description="share of the modules that are held out")
+    max_examples: PositiveInt | None = Field(default=None, description="use at most so many functions of a split")
+    min_body: NonNegativeInt = Field(default=40, description="shortest body, in UTF-8 bytes")
+    max_body: PositiveInt = Field(default=2000, description="longest body, in UTF-8 bytes")
+    docstring_required: bool = Field(default=False, description="leave out functions that have no docstring")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PythonStandardLibrary:
+        if self.min_body > self.max_body:
+            raise ValueError(f"min_body ({self.min_body}) exceeds max_body ({self.max_body}): no function can fit")
+        return self
+
+    def examples(self, split: Split) -> Iterator[Example]:
+        """Yield the functions of a split. Raises ``DataError`` when the library's source files are not installed."""
+        count = 0
+        for path, function in self._unique():
+            if split_of(_module(path), self.evaluation_fraction) != split:
+                continue
+            if count == self.max_examples:
+                return
+            count += 1
+            yield self._example(path, function)
+
+    def fingerprint(self) -> str:
+        """Return a hash over the interpreter's version, the sources and the options."""
+        digest = hashlib.sha256()
+        for path in source_files():
+            digest.update(_module(path).encode() + b"\0" + path.read_bytes() + b"\0")
+        options = self.model_dump(exclude={"max_length", "teacher_max_length", "packing"})
+        return fingerprint_of(
+            {"python": platform.python_version(), "sources": digest.hexdigest(), "version": self.version, **options}
+        )
+
+    def _unique(self) -> Iterator[tuple[Path, Function]]:
+        """Yield functions that pass the options, each body once over both splits."""
+        seen: set[bytes] = set()
+        for path in source_files():
+            for function in _functions_of(path):
+                identity = hashlib.sha256(function.body.encode("utf-8", "replace")).digest()
+                if self._wanted(function) and identity not in seen:
+                    seen.add(identity)
+                    yield path, function
+
+    def _wanted(self, function: Function) -> bool:
+        if self.docstring_required and not function.has_docstring:
+            return False
+        return self.min_body <= len(function.body.encode("utf-8", "replace")) <= self.max_body
+
+    def _example(self, path: Path, function: Function) -> Example:
+        if self.style == "completion":
+            messages = [
+                Message(role="text", content=function.prompt),
+                Message(role="text", content=function.body, trainable=True),
+            ]
+        else:
+            request = f"Write the body of this Python function.\n\n{function.prompt.rstrip()}"
+            messages = [
+                Message(role="user", content=request),
+                Message(role="assistant", content=function.body.rstrip("\n"), trainable=True),
+            ]
+        module = _module(path)
+        key = f"{module}:{function.qualified_name}:{function.line}"
+        return Example(key=key, messages=messages, source=f"{module}:{function.line}")
+
+
+def source_files() -> list[Path]:
+    """Return the standard library's source files in a fixed order."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    files = sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix())
+    kept = [path for path in files if not _is_left_out(path.relative_to(root).parts)]
+    if not kept:
+        raise DataError(
+            f"python_stdlib: no source file under {root}; this interpreter was installed without its library"
+        )
+    return kept
+
+
+def _is_left_out(parts: tuple[str, ...]) -> bool:
+    return any(part in LEFT_OUT or part.startswith("test") or part.endswith("_test") for part in parts)
+
+
+def _module(path: Path) -> str:
+    """Return the file's place below the standard library, e.g. ``email/message.py``: the same on every machine."""
+    return path.relative_to(Path(sysconfig.get_paths()["stdlib"])).as_posix()
+
+
+def _functions_of(path: Path) -> list[Function]:
+    try:
+        return list(functions(path.read_text(encoding="utf-8")))
+    except (SyntaxError, ValueError):  # a file in another encoding, or a template that only looks like Python
+        return []
