@@ -1,0 +1,15 @@
+"""Bundled architectures: how a model family becomes a denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tide_specs import Architecture, hookimpl
+
+from .huggingface import HuggingFace
+
+
+@hookimpl
+def tide_architectures() -> Sequence[type[Architecture]]:
+    """Contribute the bundled architectures."""
+    return [HuggingFace]

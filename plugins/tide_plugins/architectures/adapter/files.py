@@ -1,0 +1,84 @@
+"""Checks of a model directory before anything reads it: what is missing or truncated is named."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from tide_specs import CheckpointError, UnavailableError
+
+_INDEX = "model.safetensors.index.json"
+
+
+def check_source(source: str, *, trust_remote_code: bool) -> None:
+    """Raise ``CheckpointError`` when a local model is incomplete, ``UnavailableError`` when it needs its own code.
+
+    A name that is neither a directory nor a path is left to the hub.
+    """
+    path = Path(source)
+    if source.endswith(".gguf"):
+        if not path.is_file():
+            raise CheckpointError(f"{source}: no such file")
+        return
+    if not path.is_dir():
+        if path.exists() or path.is_absolute() or source.startswith(".") or source.count("/") > 1:
+            raise CheckpointError(f"{source}: no such model directory")
+        return
+    config = _read_json(path / "config.json")
+    if "auto_map" in config and not trust_remote_code:
+        _refuse_remote_code(source, config)
+    for file in weight_files(path):
+        check_safetensors(file)
+
+
+def _refuse_remote_code(source: str, config: dict[str, Any]) -> None:
+    from transformers import CONFIG_MAPPING
+
+    if config.get("model_type") not in CONFIG_MAPPING:
+        raise UnavailableError(
+            f"{source}: model_type {config.get('model_type')!r} is not part of transformers; the directory brings Python "
+            "code of its own, which runs only with `trust_remote_code: true`. Read that code before you allow it"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing; a model directory needs config.json and *.safetensors")
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a model directory. Raises ``CheckpointError`` naming what is missing."""
+    if (folder / _INDEX).is_file():
+        shards = sorted(set(_read_json(folder / _INDEX).get("weight_map", {}).values()))
+        missing = [name for name in shards if not (folder / name).is_file()]
+        if missing:
+            raise CheckpointError(f"{folder / missing[0]}: missing; {_INDEX} lists {len(shards)} files")
+        return [folder / name for name in shards]
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        pickled = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
+        reason = f"{pickled[0].name} is a pickle, which TIDE never loads: convert it to safetensors" if pickled else ""
+        raise CheckpointError(f"{folder / 'model.safetensors'}: missing. {reason}".rstrip(" ."))
+    return files
+
+
+def check_safetensors(path: Path) -> None:
+    """Raise ``CheckpointError`` when the file is shorter than its own header says."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        header = file.read(length) if length <= size - 8 else b""
+    try:
+        tensors = json.loads(header)
+        end = max((entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"), default=0)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: truncated or not a safetensors file; copy or download it again") from error
+    if size != 8 + length + end:
+        raise CheckpointError(f"{path}: {size} bytes, but its header promises {8 + length + end}; copy it again")

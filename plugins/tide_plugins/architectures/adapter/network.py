@@ -1,0 +1,96 @@
+"""A transformers model seen as: ids, positions and a layout in; hidden states before the head out.
+
+Shapes: B rows, P positions of the input, H hidden size, C vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+
+from tide_specs import AttentionBackend, AttentionLayout, Head, UnavailableError
+
+from .interface import AttentionPass, Seen
+
+
+class Network:
+    """Wraps the library's model; owns nothing but references."""
+
+    def __init__(self, model: Any, attention: AttentionBackend) -> None:
+        self.model = model
+        self.attention = attention
+        self.base: Any = model.base_model
+        self.transform = prediction_transform(model)
+        accepted = inspect.signature(self.base.forward).parameters
+        self.takes_cache = "past_key_values" in accepted
+        self.position_offset = _position_offset(self.base)
+        if "position_ids" not in accepted:
+            raise UnavailableError(
+                f"{self.family} takes no position_ids, so that TIDE cannot say where its tokens stand"
+            )
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values()):
+            raise UnavailableError(f"{self.family} does not hand keyword arguments down to its attention layers")
+
+    @property
+    def family(self) -> str:
+        """The model's class and model type, for messages."""
+        return f"{type(self.model).__name__} (model_type {self.model.config.model_type!r})"
+
+    def states(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        layout: AttentionLayout,
+        *,
+        cache: Any = None,
+        seen: list[Seen] | None = None,
+        backend: AttentionBackend | None = None,
+    ) -> Tensor:
+        """Ids [B, P], positions [B or 1, P] from 0 -> hidden states [B, P, H], as the head wants them."""
+        handed = AttentionPass(layout=layout, backend=backend or self.attention, seen=seen)
+        extra: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None} if self.takes_cache else {}
+        out = self.base(
+            input_ids=ids,
+            position_ids=(positions + self.position_offset).expand(ids.shape[0], -1),
+            tide_pass=handed,
+            **extra,
+        )
+        hidden: Tensor = out[0]
+        return hidden if self.transform is None else self.transform(hidden)
+
+    def head(self) -> Head:
+        """Return the output projection with the family's scale and soft cap."""
+        output: Any = self.model.get_output_embeddings()
+        config: Any = self.model.config
+        scale = float(getattr(config, "logit_scale", None) or 1.0) / float(
+            getattr(config, "logits_scaling", None) or 1.0
+        )
+        cap = getattr(config, "final_logit_softcapping", None)
+        return Head(output.weight, getattr(output, "bias", None), scale, None if cap is None else float(cap))
+
+
+def prediction_transform(model: Any) -> Any:
+    """Return what a masked language model applies between its last layer and its output matrix, or ``None``."""
+    if (cls := getattr(model, "cls", None)) is not None:  # BERT and its relatives
+        return cls.predictions.transform
+    head: Any = getattr(model, "lm_head", None)
+    if hasattr(head, "dense") and hasattr(head, "layer_norm"):  # RoBERTa and its relatives
+        return lambda hidden: head.layer_norm(nn.functional.gelu(head.dense(hidden)))
+    if hasattr(model, "vocab_transform"):  # DistilBERT
+        return lambda hidden: model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
+    if hasattr(model, "generator_predictions"):  # ELECTRA
+        return model.generator_predictions
+    own: Any = getattr(model, "head", None)
+    if isinstance(own, nn.Module) and hasattr(model, "decoder"):  # ModernBERT
+        return own
+    return None
+
+
+def _position_offset(base: Any) -> int:
+    # RoBERTa and its relatives count positions from padding_idx + 1.
+    embeddings: Any = getattr(base, "embeddings", None)
+    if hasattr(embeddings, "create_position_ids_from_input_ids"):
+        return int(embeddings.padding_idx) + 1
+    return 0

@@ -1,0 +1,47 @@
+"""Saving a denoiser: the family's own format, plus the record of how it denoises."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tide_specs import Form, TextTokenizer
+
+from ..huggingface import RECORD, HuggingFace, Order, Shift
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What ``tide.json`` says; see the fields of ``HuggingFace``."""
+
+    form: Form
+    block_size: int | None
+    shift: Shift
+    order: Order
+    causal: bool
+    mask_token: str | None
+    mask_token_id: int | None
+
+
+def record_of(component: HuggingFace, tokenizer: TextTokenizer) -> Record:
+    """Return the record of a component with all its defaults resolved."""
+    native: Any = getattr(tokenizer, "tokenizer", None)
+    return Record(
+        form=component.denoiser_form,
+        block_size=component.block,
+        shift=component.native_shift,
+        order=component.stream_order,
+        causal=component.causal_blocks,
+        mask_token=component.mask_token or getattr(native, "mask_token", None),
+        mask_token_id=tokenizer.mask_token_id,
+    )
+
+
+def save(model: Any, tokenizer: TextTokenizer, record: Record, path: str) -> None:
+    """Write weights (safetensors), configuration, tokenizer and ``tide.json`` into the directory ``path``."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(path)
+    tokenizer.save(path)
+    (Path(path) / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,98 @@
+"""Incremental decoding over a key/value cache that holds clean tokens only.
+
+Shapes: B rows, n new tokens, H hidden size. ``native`` [B, n, H] is what the model computes at each position.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tide_specs import Cached, DecodingSession
+
+from .cache import AppendedCache
+from .network import Network
+from .saving import Record
+
+
+class CachedSession(DecodingSession):
+    """For the autoregressive form, token by token, and the block forms, block by block.
+
+    ``extend`` of a block form takes whole blocks, the last one of a row excepted: the tokens of a block see each other.
+    """
+
+    def __init__(self, network: Network, record: Record, rows: int) -> None:
+        self.network = network
+        self.block_size = record.block_size
+        self.shifted = record.shift == "right"
+        self.causal = record.form == "autoregressive" or record.causal
+        self.autoregressive = record.form == "autoregressive"
+        self.cache = AppendedCache()
+        self.lengths = torch.zeros(rows, dtype=torch.int64, device=next(network.model.parameters()).device)
+        self.filled = 0
+        self.last: Tensor | None = None
+        """[B, 1, H]: what the model computed at the last token of each row; predicts the next one when shifted."""
+
+    @torch.no_grad()
+    def extend(self, clean: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Append clean tokens [B, n], of each row the first ``lengths`` [B]; return hidden [B, n, H]."""
+        if self.block_size is None:
+            return self._append(clean, lengths)
+        # The clean tokens of one block never see those of the next.
+        parts = [
+            self._append(part, None if lengths is None else (lengths - start).clamp(0, part.shape[1]))
+            for start, part in zip(
+                range(0, clean.shape[1], self.block_size), clean.split(self.block_size, 1), strict=True
+            )
+        ]
+        return torch.cat(parts, dim=1)
+
+    @torch.no_grad()
+    def hidden(self, noised: Tensor) -> Tensor:
+        """Predict the tokens that follow the cache: noised [B, n] -> hidden [B, n, H]; the cache stays as it was."""
+        if not self.shifted:
+            return self._native(noised, None)
+        if noised.shape[1] == 1 and self.last is not None:
+            return self.last
+        return self._aligned(self._native(noised, None))
+
+    @torch.no_grad()
+    def keep(self, rows: Tensor) -> None:
+        """Keep only ``rows`` [b] of the batch."""
+        self.lengths = self.lengths[rows]
+        self.filled = int(self.lengths.max()) if len(self.lengths) else 0
+        self.last = None if self.last is None else self.last[rows]
+        self.cache.keep(rows, self.filled)
+
+    def _append(self, clean: Tensor, lengths: Tensor | None) -> Tensor:
+        count = clean.shape[1]
+        native = self._native(clean, lengths)
+        before, even = self.lengths, lengths is None and bool((self.lengths == self.filled).all())
+        added = torch.full_like(before, count) if lengths is None else lengths.to(before)
+        self.lengths = before + added
+        self.filled = self.filled + count if even else int(self.lengths.max())
+        self.cache.commit(before, count, self.filled, moved=not even)
+        hidden = self._aligned(native) if self.shifted else native
+        self._remember(native, added)
+        return hidden
+
+    def _native(self, ids: Tensor, lengths: Tensor | None) -> Tensor:
+        count = ids.shape[1]
+        layout = Cached(
+            length=count, lengths=lengths, cached=self.filled, cached_lengths=self.lengths, causal=self.causal
+        )
+        positions = self.lengths[:, None] + torch.arange(count, device=ids.device)
+        return self.network.states(ids, positions, layout, cache=self.cache)
+
+    def _aligned(self, native: Tensor) -> Tensor:
+        first = self.last
+        if first is None:
+            first = torch.zeros_like(native[:, :1]) if self.autoregressive else native[:, :1]
+        return torch.cat([first, native[:, :-1]], dim=1)
+
+    def _remember(self, native: Tensor, added: Tensor) -> None:
+        if not self.shifted:
+            return
+        newest = native[torch.arange(native.shape[0], device=native.device), (added - 1).clamp_min(0)][:, None]
+        kept = newest if self.last is None else self.last
+        self.last = torch.where((added > 0)[:, None, None], newest, kept)

@@ -1,0 +1,189 @@
+"""``huggingface``: any causal or masked language model of transformers as a denoiser. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from tide_specs import Architecture, CheckpointError, ConfigError, Denoiser, Form, Role, Runtime, TextTokenizer
+
+Shift = Literal["none", "right"]
+Order = Literal["noisy_first", "clean_first"]
+
+RECORD = "tide.json"
+"""File beside a saved model that restores how it denoises."""
+BLOCK_FORMS: tuple[Form, ...] = ("block_diffusion", "block_causal")
+LAYOUTS: dict[Form, str] = {
+    "bidirectional": "full",
+    "autoregressive": "causal",
+    "block_causal": "block_causal",
+    "block_diffusion": "block_diffusion",
+}
+
+
+class HuggingFace(Architecture):
+    """A language model of transformers, used through its own classes without a line of model code.
+
+    The library's attention hook is replaced by a function that receives a symbolic layout, so that LlamaForCausalLM, say,
+    becomes a bidirectional or block-diffusion denoiser. Models whose layers mix positions outside that hook (recurrent,
+    convolutional, encoder-decoder) are refused by name when they load.
+
+    ``form``, ``block_size``, ``shift``, ``order``, ``causal`` and ``mask_token`` default to what ``tide.json`` in the model
+    directory records; TIDE writes that file beside every model it saves.
+    """
+
+    name: Literal["huggingface"] = "huggingface"
+
+    model: str | None = Field(default=None, description="directory, hub name or .gguf file with pretrained weights")
+    config: dict[str, Any] | None = Field(
+        default=None, description="model_type and sizes of a model with random weights, instead of `model`"
+    )
+    tokenizer_from: str | None = Field(
+        default=None,
+        description="directory, hub name, .gguf file or `package:NAME` of the tokenizer when it differs from `model`",
+    )
+    form: Form | None = Field(
+        default=None, description="bidirectional, block_diffusion, block_causal or autoregressive (teacher only)"
+    )
+    block_size: PositiveInt | None = Field(default=None, description="tokens of a block; needed by the block forms")
+    mask_token: str | None = Field(
+        default=None, description="text of the mask token; added to the vocabulary where the tokenizer lacks it"
+    )
+    shift: Shift | None = Field(
+        default=None, description="none: native logits at i predict token i; right: they predict token i + 1"
+    )
+    order: Order | None = Field(
+        default=None, description="noisy_first reads [x_t, x_0], clean_first [x_0, x_t]; block_diffusion only"
+    )
+    causal: bool | None = Field(default=None, description="block_diffusion only: causal inside each block as well")
+    freeze: tuple[str, ...] = Field(
+        default=(), description="patterns of parameter names that are not trained, e.g. `model.embed_tokens.*`"
+    )
+    dropout: Literal["native", "off"] = Field(
+        default="native", description="off sets every dropout probability of the model's configuration to zero"
+    )
+    pad_vocabulary_to: PositiveInt = Field(
+        default=1, description="round the vocabulary of a `config` model up to a multiple of this"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.model is None) == (self.config is None):
+            raise ValueError("give exactly one of `model` (pretrained weights) and `config` (random weights)")
+        if self.config is not None and not isinstance(self.config.get("model_type"), str):
+            raise ValueError(
+                "`config` needs a `model_type` of transformers, e.g. {model_type: llama, hidden_size: 128}"
+            )
+        if self.config is not None and self.tokenizer_from is None:
+            raise ValueError("a model made from `config` has no tokenizer of its own: give `tokenizer_from`")
+        if self.form in BLOCK_FORMS and self.block_size is None and not self._recorded():
+            raise ValueError(f"form {self.form!r} needs `block_size`, e.g. block_size: 32")
+        if self.form in ("bidirectional", "autoregressive") and self.block_size is not None:
+            raise ValueError(f"form {self.form!r} has no blocks: leave `block_size` out")
+        if self.form == "autoregressive" and self.shift == "none":
+            raise ValueError("an autoregressive model predicts the next token: leave `shift` out")
+        for option in ("order", "causal"):
+            if getattr(self, option) is not None and self.form not in (None, "block_diffusion"):
+                raise ValueError(f"`{option}` belongs to form 'block_diffusion'")
+        return self
+
+    def _recorded(self) -> dict[str, Any]:
+        """Return what ``tide.json`` beside the weights says; empty when there is none."""
+        if self.model is None or not (path := Path(self.model) / RECORD).is_file():
+            return {}
+        try:
+            record: Any = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path} is not readable JSON ({error}): save the model again") from error
+        return dict(record)
+
+    def _setting(self, option: str, default: Any) -> Any:
+        given = getattr(self, option)
+        if given is not None:
+            return given
+        record = self._recorded()
+        # A form given by hand makes the recorded block options of another form meaningless.
+        if option in ("block_size", "order", "causal", "shift") and self.form not in (None, record.get("form")):
+            return default
+        found = record.get(option)
+        return default if found is None else found
+
+    @property
+    def denoiser_form(self) -> Form:
+        """The form given, or the one recorded in ``tide.json``. Raises ``ConfigError`` when neither says."""
+        form: Form | None = self._setting("form", None)
+        if form is None:
+            raise ConfigError(
+                f"huggingface: `form` is missing, and {self.model or 'the model'} has no {RECORD} that records it: "
+                f"give one of {', '.join(LAYOUTS)}"
+            )
+        return form
+
+    @property
+    def block(self) -> int | None:
+        """Tokens of a block, ``None`` for forms without blocks."""
+        if self.denoiser_form not in BLOCK_FORMS:
+            return None
+        block: int | None = self._setting("block_size", None)
+        if block is None:
+            raise ConfigError(f"huggingface: form {self.denoiser_form!r} needs `block_size`, e.g. block_size: 32")
+        return block
+
+    @property
+    def native_shift(self) -> Shift:
+        """Whether native logits at i predict token i or i + 1; an autoregressive model always predicts i + 1."""
+        return "right" if self.denoiser_form == "autoregressive" else self._setting("shift", "none")
+
+    @property
+    def stream_order(self) -> Order:
+        """Order of the noisy and the clean stream in the input of a block-diffusion model."""
+        return self._setting("order", "noisy_first")
+
+    @property
+    def causal_blocks(self) -> bool:
+        """Whether a block-diffusion model is causal inside its blocks."""
+        return bool(self._setting("causal", False))
+
+    @property
+    def length_multiple(self) -> int:
+        """Rows are filled up to a multiple of the block size."""
+        return self.block or 1
+
+    def attention_needs(self) -> frozenset[str]:
+        """Return the layout of the form; the decoding session of the cached forms needs ``cached`` as well."""
+        cached = frozenset() if self.denoiser_form == "bidirectional" else frozenset({"cached"})
+        return frozenset({LAYOUTS[self.denoiser_form]}) | cached
+
+    def serves(self, role: Role) -> str | None:
+        """Return why an autoregressive form cannot be the student; every other form plays both roles."""
+        if role == "student" and self.denoiser_form == "autoregressive":
+            return (
+                "form 'autoregressive' reads only clean tokens, so that it cannot learn to denoise; it serves as teacher. "
+                "Give the student form 'block_diffusion' or 'bidirectional'"
+            )
+        return super().serves(role)
+
+    def tokenizer(self, role: Role) -> TextTokenizer:
+        """Return the tokenizer; a mask token is added where it has none, except for autoregressive models."""
+        from .adapter.tokens import load_tokenizer
+
+        return load_tokenizer(
+            self.tokenizer_from or str(self.model),
+            mask_token=self._setting("mask_token", None),
+            add_mask_token=self.denoiser_form != "autoregressive",
+        )
+
+    def load(self, role: Role, runtime: Runtime) -> Denoiser:
+        """Load or initialise the model, verify it, and return it as a denoiser of the configured form."""
+        from .adapter.loading import load
+
+        return load(self, role, runtime)
+
+    def plan(self) -> dict[str, Any]:
+        """Return parameter counts and sizes, from the configuration alone, on the meta device."""
+        from .adapter.loading import plan
+
+        return plan(self)
