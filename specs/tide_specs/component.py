@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -45,7 +45,11 @@ class Component(BaseModel):
     deprecated: ClassVar[str | None] = None
     """The version of TIDE that removes the component, and what replaces it."""
 
-    name: str
+    # Any, for type checkers only: every concrete class narrows it to a Literal, which a mutable ``str`` would forbid.
+    if TYPE_CHECKING:
+        name: Any
+    else:
+        name: str
 
     def conflicts(self, mix: Mix) -> Iterable[str]:
         """Yield one sentence for each reason why this component cannot work in ``mix``.
