@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -95,7 +96,8 @@ class Part:
 def parts(work: MicroBatch, rows: int) -> Iterator[Part]:
     """Cut the N positions into slices of about ``rows``, never through a chunk (a longer chunk makes a longer slice)."""
     cuts, begin = work.cuts, work.cuts[0]
-    for cut, following in zip(cuts[1:], [*cuts[2:], None], strict=True):
+    for cut, following in pairwise([*cuts[1:], None]):
+        assert cut is not None
         if following is None or following.position - begin.position > rows:
             yield Part(
                 start=begin.position,

@@ -1,0 +1,145 @@
+"""From a valid run to loaded parts: tokenizers, data, models, in the order in which they can fail cheaply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from tide_core.blame import Describe, blame
+from tide_core.data import PreparedData, prepare
+from tide_core.distillation import Method
+from tide_core.registry import Registry
+from tide_core.run_schema import RunConfig
+from tide_specs import (
+    AttentionBackend,
+    Component,
+    Denoiser,
+    Role,
+    Runtime,
+    SharedColumns,
+    Split,
+    TextTokenizer,
+    TokenLoss,
+    UnavailableError,
+)
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with (what, done, total or ``None``) during long preparations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizers:
+    """The tokenizers of both sides, and the vocabulary columns that they share, where the alignment says so."""
+
+    student: TextTokenizer
+    teacher: TextTokenizer | None
+    columns: SharedColumns | None
+
+
+def describer(registry: Registry) -> Describe:
+    """Return a function that names a component with its plugin and distribution."""
+
+    def describe(component: Component) -> str:
+        return f"{component.kind} '{component.name}' of {registry.origin(component)}"
+
+    return describe
+
+
+def load_tokenizers(config: RunConfig, describe: Describe) -> Tokenizers:
+    """Load both tokenizers and compare their vocabularies, before any weights load."""
+    with blame(config.student, "while its tokenizer was loaded", describe):
+        student = config.student.tokenizer("student")
+    if config.teacher is None:
+        return Tokenizers(student=student, teacher=None, columns=None)
+    with blame(config.teacher, "while its tokenizer was loaded", describe):
+        teacher = config.teacher.tokenizer("teacher")
+    columns = None
+    if any(isinstance(loss, TokenLoss) for loss in config.losses):
+        with blame(config.alignment, "while vocabularies were compared", describe):
+            columns = config.alignment.columns(student, teacher)
+    return Tokenizers(student=student, teacher=teacher, columns=columns)
+
+
+def prepare_split(
+    config: RunConfig, split: Split, tokenizers: Tokenizers, cache: Path, progress: Progress | None = None
+) -> PreparedData:
+    """Encode and align one split; every process calls this, one writes the cache and the others wait for it."""
+    report = None if progress is None else (lambda done, total: progress(f"preparing {split} data", done, total))
+    return prepare(
+        config.data,
+        split,
+        student=tokenizers.student,
+        teacher=tokenizers.teacher,
+        alignment=None if config.teacher is None else config.alignment,
+        length_multiple=config.student.length_multiple,
+        teacher_length_multiple=1 if config.teacher is None else config.teacher.length_multiple,
+        cache_directory=str(cache),
+        workers=config.training.workers,
+        progress=report,
+    )
+
+
+def load_model(config: RunConfig, role: Role, device: torch.device, describe: Describe) -> Denoiser:
+    """Load the student (float32 masters, to be trained) or the teacher (frozen, in the run's precision)."""
+    architecture = config.student if role == "student" else config.teacher
+    assert architecture is not None
+    low = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
+    refuse_unavailable(config.attention, device, low)
+    runtime = Runtime(
+        device=device,
+        dtype=torch.float32 if role == "student" else low,
+        attention=config.attention,
+        gradient_checkpointing=config.training.gradient_checkpointing and role == "student",
+        trust_remote_code=config.trust_remote_code,
+        seed=config.training.seed,
+    )
+    with blame(architecture, f"while the {role} was loaded", describe):
+        denoiser = architecture.load(role, runtime)
+    if role == "teacher":
+        denoiser.module.requires_grad_(False).eval()
+    if config.training.compile:
+        compile_layers(denoiser)
+    return denoiser
+
+
+def refuse_unavailable(attention: AttentionBackend, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise ``UnavailableError`` when the attention backend cannot work with this device and dtype."""
+    reason = attention.available(device, dtype)
+    if reason is not None:
+        raise UnavailableError(f"attention: '{attention.name}' cannot be used on {device} in {dtype}: {reason}")
+
+
+def compile_layers(denoiser: Denoiser) -> None:
+    """Compile each repeated layer: one graph serves them all, and compilation stays short."""
+    for child in denoiser.module.modules():
+        if isinstance(child, torch.nn.ModuleList) and len({type(layer) for layer in child}) == 1:
+            for layer in child:
+                layer.compile()
+
+
+def method_of(config: RunConfig, describe: Describe) -> Method:
+    """Return the components that define the run's objective."""
+    return Method(
+        losses=config.losses,
+        schedule=config.schedule,
+        corruption=config.corruption,
+        interpolation=config.interpolation,
+        view=config.teacher_view,
+        timesteps=config.timesteps,
+        describe=describe,
+    )
+
+
+def build_accelerator(config: RunConfig) -> Accelerator:
+    """Build the Accelerate engine for the run's device, precision and strategy."""
+    training = config.training
+    cpu = training.device == "cpu" or not torch.cuda.is_available()
+    if training.device.startswith("cuda") and cpu:
+        raise UnavailableError(f"training.device: '{training.device}' was asked for, but torch sees no CUDA device")
+    if ":" in training.device:
+        torch.cuda.set_device(training.device)
+    return Accelerator(cpu=cpu, mixed_precision="bf16" if training.precision == "bf16" else "no")
