@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from .component import Component
+from .errors import UnavailableError
 from .layout import AttentionLayout
 
 if TYPE_CHECKING:
@@ -16,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionOptions:
-    """What a model's attention asks for beyond its layout.
+    """What a model's attention asks for beyond its layout. Applied in the order of this list.
 
-    scale: factor on the products. softcap: cap * tanh(products / cap). window: see ``AttentionLayout.dense``.
-    sinks [Hq]: one extra logit per head that takes probability and gives no value. dropout: probability, training only.
-    bias [B or 1, Hq or 1, Q, K]: added to the scaled products (relative position biases).
+    scale: factor on the products. softcap: cap * tanh(products / cap), on the scaled products.
+    bias [B or 1, Hq or 1, Q, K]: added to the capped products (relative position biases).
+    window: see ``AttentionLayout.visible``. sinks [Hq]: one extra logit per head that takes probability and gives no
+    value. dropout: probability of dropping a weight after the softmax; the caller passes 0 when it does not train.
     """
 
     scale: float
@@ -57,10 +60,28 @@ class AttentionBackend(Component):
     ) -> Tensor:
         """Query [B, Hq, Q, D], key and value [B, Hk, K, D] (Hk divides Hq) -> [B, Hq, Q, D], in the query's dtype.
 
-        Rows of padded queries may hold anything finite.
+        Rows of padded queries may hold anything finite. Raises ``UnavailableError`` for a layout or a feature that the
+        backend does not list: call ``require`` first.
         """
         raise NotImplementedError
 
     def available(self, device: torch.device, dtype: torch.dtype) -> str | None:
-        """Return ``None`` when the backend works with this device and dtype, otherwise the reason why it does not."""
+        """Return ``None`` when the backend can train with this device and dtype, otherwise the reason why it cannot."""
         return None
+
+    def require(
+        self, layout: str, features: Iterable[str] = (), *, others: Iterable[type[AttentionBackend]] = ()
+    ) -> None:
+        """Raise ``UnavailableError`` unless the backend serves a kind of layout together with ``features``.
+
+        ``others``: the backends to recommend from; those that serve all of it are named in the message.
+        """
+        wanted = frozenset(features)
+        missing = sorted(wanted - self.features)
+        if layout in self.layouts and not missing:
+            return
+        parts = [] if layout in self.layouts else [f"the layout '{layout}'"]
+        parts += [f"'{name}'" for name in missing]
+        able = sorted(o.component_name() for o in others if layout in o.layouts and wanted <= o.features)
+        advice = f"backends that do: {', '.join(able)}" if able else "no other known backend does"
+        raise UnavailableError(f"attention backend '{self.name}' does not serve {', '.join(parts)}; {advice}")

@@ -1,0 +1,79 @@
+"""Attention tile by tile with torch's fused kernel.
+
+Shapes: B rows, Hq query heads, Hk key heads, Q query positions, K key positions, D head width;
+q and k: query and key positions of one tile.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from tide_specs import AttentionLayout, AttentionOptions, Causal
+
+from .masks import lowered, narrowed
+from .tiles import Span, Tile
+
+
+def attend_tiles(
+    query: Tensor, key: Tensor, value: Tensor, layout: AttentionLayout, options: AttentionOptions, size: int
+) -> Tensor:
+    """Query [B, Hq, Q, D], key and value [B, Hk, K, D] -> [B, Hq, Q, D] in the query's dtype."""
+    key, value = key.to(query.dtype), value.to(query.dtype)
+    if _kernel_knows(layout, options):
+        out = _kernel(query, key, value, None, options, causal=True)
+        return out.to(query.dtype)
+    outputs: list[Tensor] = []
+    for tile, mask in lowered(layout, size, options.window, query.device, query.dtype):
+        part = query[:, :, slice(*tile.queries)]
+        bias = _add(mask, _tile_of(options.bias, tile))
+        outputs.append(_kernel(part, _spans(key, tile.keys), _spans(value, tile.keys), bias, options))
+    return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)).to(query.dtype)
+
+
+def _kernel_knows(layout: AttentionLayout, options: AttentionOptions) -> bool:
+    """A causal query never sees padding behind it, so the kernel's own causal mode serves padded rows too."""
+    plain = layout.documents is None and options.bias is None
+    return type(layout) is Causal and plain and narrowed(layout, options.window) is None
+
+
+def _kernel(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, options: AttentionOptions, *, causal: bool = False
+) -> Tensor:
+    grouped = query.shape[1] != key.shape[1]
+    if grouped and bias is not None and query.device.type == "cuda":
+        # CUDA's fused kernels take grouped heads or a mask, not both; asked for both, torch falls back to plain products.
+        groups = query.shape[1] // key.shape[1]
+        key, value, grouped = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1), False
+    return scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=bias,
+        dropout_p=options.dropout,
+        is_causal=causal,
+        scale=options.scale,
+        enable_gqa=grouped,
+    )
+
+
+def _spans(tensor: Tensor, spans: tuple[Span, ...]) -> Tensor:
+    """Take positions (dimension 2) of all spans, side by side."""
+    parts = [tensor[:, :, slice(*span)] for span in spans]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _tile_of(bias: Tensor | None, tile: Tile) -> Tensor | None:
+    """Take the rectangle [B or 1, Hq or 1, q, k] of a bias [B or 1, Hq or 1, Q, K]."""
+    if bias is None:
+        return None
+    rows = bias[:, :, slice(*tile.queries)]
+    parts = [rows[..., slice(*span)] for span in tile.keys]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def _add(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
+    if mask is None or bias is None:
+        return bias if mask is None else mask
+    return mask + bias.to(mask.dtype)
