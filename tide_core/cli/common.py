@@ -1,0 +1,72 @@
+"""What several commands share: their options, the registry with its warnings, and how problems are printed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..problems import Problem
+    from ..registry import Registry
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def run_file(command: Command) -> Command:
+    """The argument FILE."""
+    return click.argument("file", type=click.Path(), metavar="FILE")(command)
+
+
+def override_option(command: Command) -> Command:
+    """The option ``--set``."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help="Change one value of the run file, e.g. training.steps=50 or losses[1].weight=0.5. Repeatable.",
+    )(command)
+
+
+def plugin_option(command: Command) -> Command:
+    """The option ``--plugin``."""
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE.py",
+        help="Load a plugin that is one Python file. Repeatable.",
+    )(command)
+
+
+def load_registry(plugins: Sequence[str] = ()) -> Registry:
+    """Discover all plugins; what is wrong with any of them goes to stderr, one line each."""
+    from ..registry import PluginWarning, Registry
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PluginWarning)
+        registry = Registry.discover(plugins)
+    for warning in caught:
+        if issubclass(warning.category, PluginWarning):
+            click.echo(f"warning: {warning.message}", err=True)
+    return registry
+
+
+def print_warnings(problems: Iterable[Problem]) -> None:
+    """Print warnings about a mix to stderr."""
+    for problem in problems:
+        click.echo(f"warning: {problem}", err=True)
+
+
+def console() -> Console:
+    """A console on stdout: as wide as the terminal, or wide enough for whole lines when there is none."""
+    from rich.console import Console
+
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=160)

@@ -1,0 +1,34 @@
+"""``tide run``."""
+
+from __future__ import annotations
+
+import click
+
+from .common import load_registry, override_option, plugin_option, print_warnings, run_file
+
+
+@click.command()
+@run_file
+@override_option
+@plugin_option
+@click.option(
+    "--resume/--no-resume", default=True, help="Go on from the run's newest checkpoint if it has one (default), or not."
+)
+@click.option("--allow-changes", is_flag=True, help="Resume although the run file has changed since the checkpoint.")
+def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], resume: bool, allow_changes: bool) -> None:
+    """Train the student as FILE says. A run that was interrupted goes on where it stopped.
+
+    \b
+    Example:
+      tide run run.yaml --set training.steps=50 --set output=runs/short
+      tide run run.yaml --plugin ./my_loss.py
+    """
+    from ..compatibility import require_mix
+    from ..config import load_run
+
+    registry = load_registry(plugins)
+    loaded = load_run(file, overrides, registry=registry)
+    print_warnings(require_mix(loaded.config, registry, loaded.source))
+    from ..run import run
+
+    run(loaded.config, registry, resume=resume, allow_changes=allow_changes)
