@@ -1,0 +1,207 @@
+"""What a run costs before it is started: parameters, memory, arithmetic. Estimates for one process; no weights load.
+
+L tokens of a row, V views (passes of the teacher), b block length, H hidden size, C vocabulary columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tide_specs import Architecture, NoiseSchedule, TeacherView
+
+from .run_schema import RunConfig
+
+ACTIVATION_BYTES = 34
+"""Bytes kept for the backward pass per position, unit of width and layer in 16 bit, attention scores not among them
+(Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", without their scores)."""
+BACKWARD = 2.0
+"""A backward pass costs twice its forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCost:
+    """One model. ``known`` is false where the architecture cannot tell its sizes; the numbers are then 0.
+
+    flops: of one optimizer step, backward pass included for the student.
+    """
+
+    name: str
+    form: str
+    known: bool
+    parameters: int
+    trainable: int
+    flops: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """The whole run. ``memory``: what -> bytes. ``tokens``: upper bounds, since rows may be shorter than the longest."""
+
+    student: ModelCost
+    teacher: ModelCost | None
+    steps: int
+    tokens_per_step: int
+    masked_share: float
+    teacher_passes: int
+    memory: Mapping[str, float]
+
+    @property
+    def tokens(self) -> int:
+        """Student tokens of the whole run, at most."""
+        return self.tokens_per_step * self.steps
+
+    @property
+    def flops_per_step(self) -> float:
+        """Both models."""
+        return self.student.flops + (self.teacher.flops if self.teacher else 0.0)
+
+    @property
+    def flops(self) -> float:
+        """Both models, the whole run."""
+        return self.flops_per_step * self.steps
+
+    @property
+    def teacher_share(self) -> float:
+        """The teacher's part of all arithmetic, in [0, 1]."""
+        return self.teacher.flops / self.flops_per_step if self.teacher and self.flops_per_step else 0.0
+
+    @property
+    def bytes(self) -> float:
+        """Memory of everything listed."""
+        return sum(self.memory.values())
+
+
+def plan_run(config: RunConfig) -> RunPlan:
+    """Estimate a run's cost from what its architectures say of themselves."""
+    training, data = config.training, config.data
+    rows = training.batch_size * training.accumulate
+    masked = masked_share(config.schedule)
+    sizes = dict(config.student.plan())
+    student = _cost(
+        config.student,
+        sizes,
+        rows=rows,
+        length=data.max_length,
+        masked=masked,
+        passes=1,
+        factor=1 + BACKWARD + (1.0 if training.gradient_checkpointing else 0.0),
+        head_factor=1 + BACKWARD,
+    )
+    teacher, teacher_sizes, passes = None, {}, 0
+    if config.teacher is not None:
+        passes = teacher_passes(config.teacher_view)
+        teacher_sizes = dict(config.teacher.plan())
+        length = data.teacher_max_length or data.max_length
+        teacher = _cost(
+            config.teacher,
+            teacher_sizes,
+            rows=rows,
+            length=length,
+            masked=masked,
+            passes=passes,
+            factor=1,
+            head_factor=1,
+        )
+    return RunPlan(
+        student=student,
+        teacher=teacher,
+        steps=training.steps,
+        tokens_per_step=rows * data.max_length,
+        masked_share=masked,
+        teacher_passes=passes,
+        memory=_memory(config, student, teacher, sizes),
+    )
+
+
+def positions(form: str, length: int, passes: int = 1) -> int:
+    """Positions that a model computes for one row of L tokens and V passes."""
+    if form == "block_diffusion":
+        return (passes + 1) * length
+    return length if form == "autoregressive" else passes * length
+
+
+def visible_pairs(form: str, length: int, block: int, passes: int = 1) -> float:
+    """Pairs of positions that see each other in one row: what attention computes when it skips the rest."""
+    block_causal = length * (length + block) / 2
+    if form == "autoregressive":
+        return length * (length + 1) / 2
+    if form == "block_causal":
+        return passes * block_causal
+    if form == "block_diffusion":
+        return passes * (length * block + length * (length - block) / 2) + block_causal
+    return passes * float(length * length)
+
+
+def masked_share(schedule: NoiseSchedule) -> float:
+    """Return the share of maskable tokens that are masked, in the mean over training times."""
+    import torch
+
+    low, high = schedule.interval()
+    times = torch.linspace(low, high, 1001, dtype=torch.float64)
+    return float((1 - schedule.alpha(times)).mean())
+
+
+def teacher_passes(view: TeacherView) -> int:
+    """Return how many passes a view makes, by asking it about one small row."""
+    import torch
+
+    from tide_specs import Side
+
+    from .draws import SampleDraws
+
+    length = 16
+    row = torch.arange(length)[None]
+    side = Side(ids=row, maskable=torch.ones_like(row, dtype=torch.bool), lengths=torch.tensor([length]), chunk=row)
+    draws = SampleDraws(seed=0, epoch=0, samples=torch.tensor([0]))
+    return len(view.passes(side, side.maskable, draws))
+
+
+def _cost(
+    model: Architecture,
+    sizes: Mapping[str, Any],
+    *,
+    rows: int,
+    length: int,
+    masked: float,
+    passes: int,
+    factor: float,
+    head_factor: float,
+) -> ModelCost:
+    form = model.denoiser_form
+    parameters = int(sizes.get("parameters", 0))
+    hidden, layers, columns = (int(sizes.get(key, 0)) for key in ("hidden_size", "layers", "vocabulary"))
+    # An embedding is a look-up, not a product; the head is counted by itself, at masked positions only.
+    body = max(0, int(sizes.get("active_parameters", parameters)) - hidden * columns)
+    products = 2.0 * body * positions(form, length, passes)
+    attention = 4.0 * hidden * layers * visible_pairs(form, length, model.length_multiple, passes)
+    head = 2.0 * hidden * columns * masked * length
+    return ModelCost(
+        name=model.name,
+        form=form,
+        known=parameters > 0,
+        parameters=parameters,
+        trainable=int(sizes.get("trainable_parameters", parameters)),
+        flops=rows * (factor * (products + attention) + head_factor * head),
+    )
+
+
+def _memory(
+    config: RunConfig, student: ModelCost, teacher: ModelCost | None, sizes: Mapping[str, Any]
+) -> dict[str, float]:
+    training = config.training
+    width = 2 if training.precision == "bf16" else 4
+    kept = width if training.gradient_checkpointing else ACTIVATION_BYTES * width / 2
+    cells = int(sizes.get("hidden_size", 0)) * int(sizes.get("layers", 0))
+    rows = training.batch_size * positions(student.form, config.data.max_length)
+    memory = {
+        "student weights (float32 masters)": 4.0 * student.parameters,
+        "gradients": 4.0 * student.trainable,
+        "AdamW moments": 8.0 * student.trainable,
+        "student activations": kept * cells * rows,
+        "head slices (logits, float32)": 3 * 4.0 * training.slice_elements,
+    }
+    if teacher is not None:
+        memory["teacher weights"] = float(width) * teacher.parameters
+    return memory
