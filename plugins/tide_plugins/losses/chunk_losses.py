@@ -24,7 +24,8 @@ class Calm(BernoulliChunkLoss):
     """CALM, forward: cross-entropy of the student's chunk likelihood under the teacher's (TIDE eq. 8-9).
 
     loss = -(pt log ps + (1 - pt) log(1 - ps)), smallest at ps = pt, where it equals the teacher's entropy (not zero).
-    The gradient in ps grows without bound towards 0 and 1; in log space it is bounded in the logits, since dp/dx = p.
+    Its gradient in ps grows without bound towards 0 and 1. In log space it is bounded in the logits: dps = ps dx tames the
+    first, and the second meets dLP / dlogit <= 1 - p.
     """
 
     name: Literal["calm"] = "calm"

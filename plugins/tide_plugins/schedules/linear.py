@@ -41,8 +41,8 @@ class LogLinear(NoiseSchedule):
     eps: float = Field(default=1e-3, ge=0, lt=1, description="probability that a token is still clean at t = 1")
 
     def alpha(self, t: Tensor) -> Tensor:
-        """1 - (1 - eps) t."""
-        return 1 - (1 - self.eps) * t
+        """1 - (1 - eps) t, as (1 - t) + eps t, which keeps its digits near t = 1."""
+        return (1 - t) + self.eps * t
 
     def alpha_prime(self, t: Tensor) -> Tensor:
         """-(1 - eps)."""
