@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from tide_specs import Component, Mix
 
-from .compatibility_models import MODEL_RULES
+from .compatibility_models import model_problems
 from .problems import Problem, RunFileError
 from .registry import Registry
 from .run_schema import COMPONENT_FIELDS, LISTS, RunConfig
@@ -45,6 +45,11 @@ class Checker:
             line=self.source.line(place) or 0,
         )
 
+    def failed(self, place: Place, component: Component, doing: str, error: Exception) -> Problem:
+        """A component that raised where it should have answered."""
+        message = f"{component.kind} '{component.name}' raised {type(error).__name__} {doing}: {error}"
+        return self.problem(place, message, f"it comes from {self.registry.origin(component)}")
+
     def components(self) -> Iterator[tuple[Place, Component]]:
         """Every component that the run uses, with its place."""
         for field in COMPONENT_FIELDS:
@@ -75,7 +80,7 @@ def mix_of(config: RunConfig) -> Mix:
 def check_mix(config: RunConfig, registry: Registry, source: Source) -> list[Problem]:
     """Return everything that speaks against the mix, errors and warnings, in the order of the file."""
     checker = Checker(config, registry, source)
-    found = [_accepted(problem, config) for rule in (*RULES, *MODEL_RULES) for problem in rule(checker)]
+    found = [_accepted(problem, config) for rule in RULES for problem in rule(checker)]
     found.extend(_idle_acceptances(checker, found))
     return sorted(found, key=lambda problem: problem.line)
 
@@ -183,9 +188,7 @@ def objections(checker: Checker) -> Iterator[Problem]:
         try:
             sentences = list(component.conflicts(mix))
         except Exception as error:
-            origin = checker.registry.origin(component)
-            message = f"'{component.name}' raised {type(error).__name__} when asked about this mix: {error}"
-            yield checker.problem(place, message, f"it comes from {origin}")
+            yield checker.failed(place, component, "when asked about this mix", error)
             continue
         for sentence in sentences:
             yield checker.problem(place, sentence, code=component.name)
@@ -228,4 +231,5 @@ RULES: tuple[Callable[[Checker], Iterator[Problem]], ...] = (
     objections,
     terms,
     warm_up,
+    model_problems,
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tide_specs import Architecture, AttentionBackend
+from tide_specs import Architecture, AttentionBackend, Role, TideError
 
 from .problems import Problem
 
@@ -18,37 +19,66 @@ if TYPE_CHECKING:
 BLOCK_FORMS = frozenset({"block_diffusion", "block_causal"})
 
 
-def models(checker: Checker) -> Iterator[tuple[str, Architecture]]:
-    """The architectures of the run, by role."""
-    if checker.config.teacher is not None:
-        yield "teacher", checker.config.teacher
-    yield "student", checker.config.student
+@dataclass(frozen=True)
+class ModelFacts:
+    """What an architecture says of itself in one role, asked once."""
+
+    role: Role
+    model: Architecture
+    refusal: str | None
+    form: str
+    multiple: int
+    layouts: frozenset[str]
 
 
-def roles(checker: Checker) -> Iterator[Problem]:
+def model_problems(checker: Checker) -> Iterator[Problem]:
+    """Run every rule about the two models."""
+    known: list[ModelFacts] = []
+    roles: tuple[Role, ...] = ("teacher", "student")
+    for role in roles:
+        model = getattr(checker.config, role)
+        if model is None:
+            continue
+        try:
+            known.append(_facts(role, model))
+        except TideError as error:
+            yield checker.problem((role,), str(error))
+        except Exception as error:
+            yield checker.failed((role,), model, "when asked about this run", error)
+    for rule in (playing, layouts, lengths, times):
+        yield from rule(checker, known)
+    yield from device(checker)
+
+
+def _facts(role: Role, model: Architecture) -> ModelFacts:
+    return ModelFacts(
+        role, model, model.serves(role), model.denoiser_form, model.length_multiple, model.attention_needs()
+    )
+
+
+def playing(checker: Checker, known: Sequence[ModelFacts]) -> Iterator[Problem]:
     """Each architecture can play its part."""
-    for role, model in models(checker):
-        reason = model.serves(role)  # type: ignore[arg-type]
-        if reason:
-            yield checker.problem((role,), f"'{model.name}' cannot be the {role}: {reason}")
-        elif role == "student" and model.denoiser_form == "autoregressive":
+    for one in known:
+        if one.refusal:
+            yield checker.problem((one.role,), f"'{one.model.name}' cannot be the {one.role}: {one.refusal}")
+        elif one.role == "student" and one.form == "autoregressive":
             yield checker.problem(
-                (role,),
-                f"'{model.name}' is autoregressive here, and a student must read noised text",
+                (one.role,),
+                f"'{one.model.name}' is autoregressive here, and a student must read noised text",
                 "give it a form that does, e.g.  form: bidirectional  or  form: block_diffusion",
             )
 
 
-def layouts(checker: Checker) -> Iterator[Problem]:
+def layouts(checker: Checker, known: Sequence[ModelFacts]) -> Iterator[Problem]:
     """The attention backend serves the layouts that the models ask for."""
     backend = checker.config.attention
-    for role, model in models(checker):
-        missing = sorted(model.attention_needs() - backend.layouts)
+    for one in known:
+        missing = sorted(one.layouts - backend.layouts)
         if missing:
             yield checker.problem(
                 ("attention",),
-                f"'{backend.name}' does not serve the attention that the {role} needs: {', '.join(missing)}",
-                f"attention backends that serve the {role}: {_backends_for(checker, model.attention_needs())}",
+                f"'{backend.name}' does not serve the attention that the {one.role} needs: {', '.join(missing)}",
+                f"attention backends that serve the {one.role}: {_backends_for(checker, one.layouts)}",
             )
 
 
@@ -67,9 +97,7 @@ def device(checker: Checker) -> Iterator[Problem]:
     try:
         reason = backend.available(*_device_and_dtype(training.device, training.precision))
     except Exception as error:
-        origin = checker.registry.origin(backend)
-        message = f"'{backend.name}' raised {type(error).__name__} when asked whether it is available: {error}"
-        yield checker.problem(("attention",), message, f"it comes from {origin}")
+        yield checker.failed(("attention",), backend, "when asked whether it is available", error)
         return
     if reason:
         yield checker.problem(("attention",), f"'{backend.name}' cannot be used here: {reason}")
@@ -83,31 +111,30 @@ def _device_and_dtype(name: str, precision: str) -> tuple[torch.device, torch.dt
     return torch.device(name), torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def lengths(checker: Checker) -> Iterator[Problem]:
+def lengths(checker: Checker, known: Sequence[ModelFacts]) -> Iterator[Problem]:
     """Rows hold whole blocks."""
     data = checker.config.data
-    for role, model in models(checker):
-        option = "max_length" if role == "student" else "teacher_max_length"
-        length = data.max_length if role == "student" else data.teacher_max_length or 2 * data.max_length
-        multiple = model.length_multiple
-        if length % multiple:
-            below, above = length // multiple * multiple, -(-length // multiple) * multiple
-            nearest = f"{below} or {above}" if below else str(above)
+    for one in known:
+        student = one.role == "student"
+        option = "max_length" if student else "teacher_max_length"
+        length = data.max_length if student else data.teacher_max_length or 2 * data.max_length
+        if length % one.multiple:
+            below = length // one.multiple * one.multiple
+            nearest = f"{below} or {below + one.multiple}" if below else str(one.multiple)
             yield checker.problem(
                 ("data", option),
-                f"{length} is no multiple of the {role}'s block of {multiple} tokens; use {nearest}",
+                f"{length} is no multiple of the {one.role}'s block of {one.multiple} tokens; use {nearest}",
             )
 
 
-def times(checker: Checker) -> Iterator[Problem]:
+def times(checker: Checker, known: Sequence[ModelFacts]) -> Iterator[Problem]:
     """One time per block needs blocks."""
-    student = checker.config.student
-    if checker.config.timesteps.per == "block" and student.denoiser_form not in BLOCK_FORMS:
-        yield checker.problem(
-            ("timesteps", "per"),
-            f"one time per block needs a student with blocks, but '{student.name}' is {student.denoiser_form} here",
-            "use  per: sequence, or a student of form block_diffusion",
-        )
-
-
-MODEL_RULES: tuple[Callable[[Checker], Iterator[Problem]], ...] = (roles, layouts, device, lengths, times)
+    if checker.config.timesteps.per != "block":
+        return
+    for one in known:
+        if one.role == "student" and one.form not in BLOCK_FORMS:
+            yield checker.problem(
+                ("timesteps", "per"),
+                f"one time per block needs a student with blocks, but '{one.model.name}' is {one.form} here",
+                "use  per: sequence, or a student of form block_diffusion",
+            )

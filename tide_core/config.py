@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tide_specs import ConfigError
 
 from .config_errors import explain_all
 from .overrides import apply_override
-from .problems import RunFileError
+from .problems import Problem, RunFileError
 from .registry import Registry
 from .run_schema import COMPONENT_FIELDS, RunConfig, build_run_model, section_defaults
 from .yaml_source import Place, Source, path_text, read_source
@@ -52,9 +52,31 @@ def validate_run(source: Source, registry: Registry) -> RunConfig:
     """Return the run that ``source.data`` describes; raises ``RunFileError`` with every problem."""
     model = build_run_model(registry)
     try:
-        return model.model_validate(source.data)
+        config = model.model_validate(source.data)
     except ValidationError as error:
-        raise RunFileError(explain_all(error, source.data, registry, source=source, model=model)) from None
+        data = {**section_defaults(), **source.data}
+        raise RunFileError(explain_all(error, data, registry, source=source, model=model)) from None
+    misread = list(_misread((), source.data, config, source))
+    if misread:
+        raise RunFileError(misread)
+    return config
+
+
+def _misread(place: Place, given: Any, taken: Any, source: Source) -> Iterator[Problem]:
+    """Find ``true`` or ``false`` where a number or a word is meant: pydantic would take ``true`` for 1."""
+    if isinstance(given, bool):
+        if isinstance(taken, int | float | str) and not isinstance(taken, bool):
+            word = "true" if given else "false"
+            message = f"must be a {'word' if isinstance(taken, str) else 'number'}; it is {word}"
+            line = source.line(place) or 0
+            yield Problem(where=source.where(place), field=path_text(place), message=message, line=line)
+    elif isinstance(given, Mapping):
+        for key, value in given.items():
+            inner = taken.get(key) if isinstance(taken, Mapping) else getattr(taken, str(key), None)
+            yield from _misread((*place, key), value, inner, source)
+    elif isinstance(given, list) and isinstance(taken, list | tuple):
+        for index, (value, inner) in enumerate(zip(given, taken, strict=False)):
+            yield from _misread((*place, index), value, inner, source)
 
 
 def run_from_record(record: Mapping[str, Any], *, registry: Registry) -> RunConfig:

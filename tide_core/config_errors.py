@@ -81,7 +81,7 @@ def _explain(
 ) -> Problem:
     owner = owner_of(place, data, registry, model)
     hints = [owner.origin] if owner.origin else []
-    if source and details["type"] == "tide_component" and len(place) == 1 and place[0] not in data:
+    if source and details["type"] == "tide_component" and place[0] not in source.data:
         hints.append(f"it is the default of '{place[0]}'; name another one in the run file")
     return Problem(
         where=source.where(place) if source else "",

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import PlainValidator, SerializeAsAny, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from tide_specs import COMPONENT_HOOKS, Component, ConfigError, UnavailableError
+from tide_specs import COMPONENT_HOOKS, Component, ConfigError, TideError, UnavailableError
 
 from .component_checks import BASES
 from .discovery import PluginRecord, collect
@@ -150,7 +150,13 @@ class Registry:
             cls = self.find(kind, name)
         except ConfigError as error:
             raise _custom(str(error)) from None
-        return cls.model_validate(dict(value))
+        try:
+            return cls.model_validate(dict(value))
+        except (ValidationError, PydanticCustomError):
+            raise
+        except Exception as error:  # a validator of the plugin's own that breaks pydantic's rules
+            says = str(error) if isinstance(error, TideError) else f"raised {type(error).__name__}: {error}"
+            raise _custom(f"{kind} '{name}' {says}\nit comes from {self.origin(cls)}") from None
 
     def adapter(self, kind: str) -> TypeAdapter[Any]:
         """Return a pydantic ``TypeAdapter`` that builds any component of a kind from plain data."""
