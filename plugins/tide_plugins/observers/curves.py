@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -46,7 +46,7 @@ def _is_bound(key: str, curves: Mapping[str, Curve]) -> bool:
 
 
 def _draw_group(curves: Mapping[str, Curve], title: str, path: Path) -> None:
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure: Any = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for key in curves:
@@ -59,7 +59,7 @@ def _draw_group(curves: Mapping[str, Curve], title: str, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _draw_curve(axes: Axes, key: str, curves: Mapping[str, Curve]) -> None:
+def _draw_curve(axes: Any, key: str, curves: Mapping[str, Curve]) -> None:
     steps, values = zip(*curves[key], strict=True)
     # A run evaluated once has a single point, which a bare line would not show.
     (line,) = axes.plot(steps, values, label=key, marker="o" if len(steps) < 12 else None, markersize=3)

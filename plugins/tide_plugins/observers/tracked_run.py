@@ -47,7 +47,8 @@ class TrackedRun:
         self._monitor: SystemMetricsMonitor | None = None
 
     @property
-    def _client(self) -> MlflowClient:
+    def _client(self) -> Any:
+        # MLflow's client is only partly annotated.
         return MlflowClient(tracking_uri=self._store.uri)
 
     @hookimpl
@@ -141,7 +142,8 @@ class TrackedRun:
 
     def _histories(self) -> dict[str, list[tuple[int, float]]]:
         """Return every curve as (step, value); of a step that a resumed run repeated, the newest value."""
-        client, histories = self._client, {}
+        client = self._client
+        histories: dict[str, list[tuple[int, float]]] = {}
         for key in client.get_run(self._run).data.metrics:
             if not key.startswith("system/"):
                 points = sorted(client.get_metric_history(self._run, key), key=lambda m: (m.step, m.timestamp))

@@ -84,14 +84,14 @@ def safe_key(key: str) -> str:
     return re.sub(r"[^\w\-./: ]", "_", key, flags=re.ASCII)[:250]
 
 
-def flatten(value: object, prefix: str = "") -> dict[str, str]:
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """Return nested mappings and lists as one level of dotted keys; long values are cut.
 
     ``{"losses": [{"name": "calm"}]}`` becomes ``{"losses.0.name": "calm"}``.
     """
     children: list[tuple[str, object]] = []
     if isinstance(value, Mapping):
-        children = [(str(key), item) for key, item in cast("Mapping[Any, object]", value).items()]
+        children = [(str(key), item) for key, item in cast("Mapping[object, object]", value).items()]
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         children = [(str(number), item) for number, item in enumerate(cast("Sequence[object]", value))]
     if not children:
