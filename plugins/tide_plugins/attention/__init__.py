@@ -9,10 +9,9 @@ from tide_specs import AttentionBackend, hookimpl
 from .eager import Eager
 from .flex import Flex
 from .sdpa import Sdpa
+from .xformers import Xformers
 
-# from .xformers import Xformers
-
-BUNDLED: tuple[type[AttentionBackend], ...] = (Eager, Sdpa, Flex)
+BUNDLED: tuple[type[AttentionBackend], ...] = (Eager, Sdpa, Flex, Xformers)
 
 
 @hookimpl

@@ -44,8 +44,7 @@ def attend_flex(
 
 @lru_cache(maxsize=1)
 def _compiled() -> Any:
-    compiler: Any = torch.compile
-    return compiler(flex_attention)
+    return torch.compile(flex_attention)  # pyright: ignore[reportUnknownMemberType]
 
 
 def block_mask(layout: AttentionLayout, window: int | None, device: torch.device) -> BlockMask:

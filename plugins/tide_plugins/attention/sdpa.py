@@ -33,7 +33,7 @@ class Sdpa(AttentionBackend):
         self, query: Tensor, key: Tensor, value: Tensor, layout: AttentionLayout, options: AttentionOptions
     ) -> Tensor:
         """See ``AttentionBackend.attend``."""
-        from .tiled import attend_tiles
+        from .tiled import attend
 
         check(self, query, key, layout, options)
-        return attend_tiles(query, key, value, layout, options, self.tile)
+        return attend(query, key, value, layout, options, self.tile)

@@ -6,6 +6,8 @@ q and k: query and key positions of one tile.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -16,19 +18,42 @@ from .masks import lowered, narrowed
 from .tiles import Span, Tile
 
 
-def attend_tiles(
+class Kernel(Protocol):
+    """Attention of one rectangle."""
+
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, options: AttentionOptions
+    ) -> Tensor:
+        """Query [B, Hq, q, D], key and value [B, Hk, k, D], additive bias [B or 1, Hq or 1, q or 1, k]."""
+        ...
+
+
+def attend(
     query: Tensor, key: Tensor, value: Tensor, layout: AttentionLayout, options: AttentionOptions, size: int
 ) -> Tensor:
-    """Query [B, Hq, Q, D], key and value [B, Hk, K, D] -> [B, Hq, Q, D] in the query's dtype."""
+    """Attention by torch's kernel: query [B, Hq, Q, D], key and value [B, Hk, K, D] -> [B, Hq, Q, D]."""
     key, value = key.to(query.dtype), value.to(query.dtype)
     if _kernel_knows(layout, options):
-        out = _kernel(query, key, value, None, options, causal=True)
-        return out.to(query.dtype)
+        return torch_kernel(query, key, value, None, options, causal=True).to(query.dtype)
+    return attend_tiles(query, key, value, layout, options, size, kernel=torch_kernel)
+
+
+def attend_tiles(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: AttentionLayout,
+    options: AttentionOptions,
+    size: int,
+    *,
+    kernel: Kernel,
+) -> Tensor:
+    """Call ``kernel`` on each tile of ``layout`` and join the results: [B, Hq, Q, D] in the query's dtype."""
     outputs: list[Tensor] = []
     for tile, mask in lowered(layout, size, options.window, query.device, query.dtype):
         part = query[:, :, slice(*tile.queries)]
         bias = _add(mask, _tile_of(options.bias, tile))
-        outputs.append(_kernel(part, _spans(key, tile.keys), _spans(value, tile.keys), bias, options))
+        outputs.append(kernel(part, _spans(key, tile.keys), _spans(value, tile.keys), bias, options))
     return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)).to(query.dtype)
 
 
@@ -38,9 +63,10 @@ def _kernel_knows(layout: AttentionLayout, options: AttentionOptions) -> bool:
     return type(layout) is Causal and plain and narrowed(layout, options.window) is None
 
 
-def _kernel(
+def torch_kernel(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, options: AttentionOptions, *, causal: bool = False
 ) -> Tensor:
+    """torch's fused attention of one rectangle; ``causal``: of a square, the lower triangle."""
     grouped = query.shape[1] != key.shape[1]
     if grouped and bias is not None and query.device.type == "cuda":
         # CUDA's fused kernels take grouped heads or a mask, not both; asked for both, torch falls back to plain products.
