@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tide_specs import Architecture, NoiseSchedule, TeacherView
+from tide_specs import Architecture, Component, NoiseSchedule, TeacherView
 
+from .blame import blame
+from .registry import Registry
 from .run_schema import RunConfig
 
 ACTIVATION_BYTES = 34
@@ -73,12 +75,21 @@ class RunPlan:
         return sum(self.memory.values())
 
 
-def plan_run(config: RunConfig) -> RunPlan:
-    """Estimate a run's cost from what its architectures say of themselves."""
+def plan_run(config: RunConfig, registry: Registry) -> RunPlan:
+    """Estimate a run's cost from what its architectures say of themselves.
+
+    Raises ``PluginError`` naming the component that fails to say it.
+    """
+
+    def describe(component: Component) -> str:
+        return f"{component.kind} '{component.name}' of {registry.origin(component)}"
+
     training, data = config.training, config.data
     rows = training.batch_size * training.accumulate
-    masked = masked_share(config.schedule)
-    sizes = dict(config.student.plan())
+    with blame(config.schedule, "in alpha()", describe):
+        masked = masked_share(config.schedule)
+    with blame(config.student, "in plan()", describe):
+        sizes = dict(config.student.plan())
     student = _cost(
         config.student,
         sizes,
@@ -89,10 +100,13 @@ def plan_run(config: RunConfig) -> RunPlan:
         factor=1 + BACKWARD + (1.0 if training.gradient_checkpointing else 0.0),
         head_factor=1 + BACKWARD,
     )
-    teacher, teacher_sizes, passes = None, {}, 0
+    teacher, passes = None, 0
     if config.teacher is not None:
-        passes = teacher_passes(config.teacher_view)
-        teacher_sizes = dict(config.teacher.plan())
+        with blame(config.teacher_view, "in passes()", describe):
+            passes = teacher_passes(config.teacher_view)
+        with blame(config.teacher, "in plan()", describe):
+            teacher_sizes = dict(config.teacher.plan())
+        # The same text in the teacher's tokens: about as many as the student's, unless the file says otherwise.
         length = data.teacher_max_length or data.max_length
         teacher = _cost(
             config.teacher,

@@ -123,7 +123,7 @@ class Plain(tide_specs.TeacherView):
     name: Literal["plain"] = "plain"
 
     def passes(self, side: Any, masked: Any, draws: Any) -> Any:
-        raise NotImplementedError
+        return [tide_specs.TeacherPass(masked=masked, counts=masked)]
 
 
 class CrossEntropy(tide_specs.SelfLoss):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ..problems import Problem
     from ..registry import Registry
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

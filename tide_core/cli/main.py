@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from .common import INTERRUPTED
+
 COMMANDS = {
     "run": ("tide_core.cli.run", "Train as a run file says, or resume."),
     "validate": ("tide_core.cli.validate", "Check a run file without loading a model."),
@@ -26,8 +28,6 @@ COMMANDS = {
     "compare": ("tide_core.cli.compare", "Compare the results of runs."),
 }
 """Command -> (the module whose ``command`` implements it, one line of help). Modules are imported when used only."""
-
-INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from .common import load_registry, override_option, plugin_option, print_warnings, run_file
+from .common import INTERRUPTED, load_registry, override_option, plugin_option, print_warnings, run_file
 
 
 @click.command()
@@ -31,4 +33,14 @@ def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], res
     print_warnings(require_mix(loaded.config, registry, loaded.source))
     from ..run import run
 
-    run(loaded.config, registry, resume=resume, allow_changes=allow_changes)
+    outcome = run(loaded.config, registry, resume=resume, allow_changes=allow_changes)
+    main_process = os.environ.get("RANK", "0") == "0"
+    if outcome.status == "interrupted":
+        if main_process:
+            click.echo(f"interrupted after step {outcome.step}; the same command goes on from there", err=True)
+        return INTERRUPTED
+    if main_process:
+        click.echo(f"run folder: {outcome.directory}")
+        if outcome.student is not None:
+            click.echo(f"student: {outcome.student}")
+    return 0
