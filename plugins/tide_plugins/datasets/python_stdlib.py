@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -51,40 +52,40 @@ class PythonStandardLibrary(Dataset):
     def examples(self, split: Split) -> Iterator[Example]:
         """Yield the functions of a split. Raises ``DataError`` when the library's source files are not installed."""
         count = 0
-        for path, function in self._unique():
-            if split_of(_module(path), self.evaluation_fraction) != split:
+        for module, function in self._unique():
+            if split_of(module, self.evaluation_fraction) != split:
                 continue
             if count == self.max_examples:
                 return
             count += 1
-            yield self._example(path, function)
+            yield self._example(module, function)
 
     def fingerprint(self) -> str:
         """Return a hash over the interpreter's version, the sources and the options."""
         digest = hashlib.sha256()
-        for path in source_files():
-            digest.update(_module(path).encode() + b"\0" + path.read_bytes() + b"\0")
+        for module, path in source_files().items():
+            digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
         options = self.model_dump(exclude={"max_length", "teacher_max_length", "packing"})
         return fingerprint_of(
             {"python": platform.python_version(), "sources": digest.hexdigest(), "version": self.version, **options}
         )
 
-    def _unique(self) -> Iterator[tuple[Path, Function]]:
-        """Yield functions that pass the options, each body once over both splits."""
+    def _unique(self) -> Iterator[tuple[str, Function]]:
+        """Yield module and function of those that pass the options, each body once over both splits."""
         seen: set[bytes] = set()
-        for path in source_files():
+        for module, path in source_files().items():
             for function in _functions_of(path):
                 identity = hashlib.sha256(function.body.encode("utf-8", "replace")).digest()
                 if self._wanted(function) and identity not in seen:
                     seen.add(identity)
-                    yield path, function
+                    yield module, function
 
     def _wanted(self, function: Function) -> bool:
         if self.docstring_required and not function.has_docstring:
             return False
         return self.min_body <= len(function.body.encode("utf-8", "replace")) <= self.max_body
 
-    def _example(self, path: Path, function: Function) -> Example:
+    def _example(self, module: str, function: Function) -> Example:
         if self.style == "completion":
             messages = [
                 Message(role="text", content=function.prompt),
@@ -96,16 +97,15 @@ class PythonStandardLibrary(Dataset):
                 Message(role="user", content=request),
                 Message(role="assistant", content=function.body.rstrip("\n"), trainable=True),
             ]
-        module = _module(path)
         key = f"{module}:{function.qualified_name}:{function.line}"
         return Example(key=key, messages=messages, source=f"{module}:{function.line}")
 
 
-def source_files() -> list[Path]:
-    """Return the standard library's source files in a fixed order."""
+def source_files() -> dict[str, Path]:
+    """Return the standard library's source files in a fixed order, by their place in it: ``email/message.py``."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    files = sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix())
-    kept = [path for path in files if not _is_left_out(path.relative_to(root).parts)]
+    placed = sorted((path.relative_to(root).as_posix(), path) for path in root.rglob("*.py"))
+    kept = {module: path for module, path in placed if not _is_left_out(module)}
     if not kept:
         raise DataError(
             f"python_stdlib: no source file under {root}; this interpreter was installed without its library"
@@ -113,17 +113,15 @@ def source_files() -> list[Path]:
     return kept
 
 
-def _is_left_out(parts: tuple[str, ...]) -> bool:
+def _is_left_out(module: str) -> bool:
+    parts = module.removesuffix(".py").split("/")
     return any(part in LEFT_OUT or part.startswith("test") or part.endswith("_test") for part in parts)
 
 
-def _module(path: Path) -> str:
-    """Return the file's place below the standard library, e.g. ``email/message.py``: the same on every machine."""
-    return path.relative_to(Path(sysconfig.get_paths()["stdlib"])).as_posix()
-
-
-def _functions_of(path: Path) -> list[Function]:
+@cache
+def _functions_of(path: Path) -> tuple[Function, ...]:
+    """Return a file's functions; kept, since every split goes through all files (a few MB, a few seconds)."""
     try:
-        return list(functions(path.read_text(encoding="utf-8")))
+        return tuple(functions(path.read_text(encoding="utf-8")))
     except (SyntaxError, ValueError):  # a file in another encoding, or a template that only looks like Python
-        return []
+        return ()
