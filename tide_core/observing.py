@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pluggy
 
+from tide_core.blame import Describe, describe
 from tide_specs import (
     PROJECT,
     CheckpointSaved,
@@ -36,19 +37,19 @@ class Observers:
     """The listeners of one run, on a plugin manager of their own.
 
     Listeners are opened when ``RunStarted`` is sent. One that raises is named in a warning and muted; the run goes on.
-    ``origin`` says where a component came from, for that warning. Pass ``enabled=False`` on every process but the main
-    one: nothing is opened and nothing is sent.
+    ``describe`` names a component in that warning. Pass ``enabled=False`` on every process but the main one: nothing is
+    opened and nothing is sent.
     """
 
     def __init__(
         self,
         components: Sequence[Observer],
-        origin: Callable[[Observer], str] | None = None,
+        describe: Describe = describe,
         *,
         enabled: bool = True,
     ) -> None:
         self._components = list(components) if enabled else []
-        self._origin = origin
+        self._describe = describe
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(LifecycleHooks)
         self._owner: dict[int, Observer] = {}
@@ -85,10 +86,9 @@ class Observers:
         self._owner[id(listener)] = component
 
     def _mute(self, component: Observer, where: str, error: Exception) -> None:
-        origin = f" ({self._origin(component)})" if self._origin else ""
         self.muted[component.name] = f"{type(error).__name__}: {error}"
         warnings.warn(
-            f"observer '{component.name}'{origin} failed in {where} and is muted; the run goes on: "
+            f"{self._describe(component)} failed in {where} and is muted; the run goes on: "
             f"{type(error).__name__}: {error}",
             RuntimeWarning,
             stacklevel=4,

@@ -47,11 +47,12 @@ def metrics(step):
 def test_a_raising_observer_is_named_muted_and_the_others_hear_on():
     broken, fine = Broken(), Recorder()
     observers = Observers(
-        [Given(name="bad", listener=broken), Given(name="good", listener=fine)], lambda c: f"from {c.name}"
+        [Given(name="bad", listener=broken), Given(name="good", listener=fine)],
+        lambda c: f"observer '{c.name}' of my_plugin",
     )
     observers.send(START)
     with pytest.warns(
-        RuntimeWarning, match=r"observer 'bad' \(from bad\) failed in tide_metrics_logged.*no space left"
+        RuntimeWarning, match=r"observer 'bad' of my_plugin failed in tide_metrics_logged.*no space left"
     ):
         observers.send(metrics(1))
     observers.send(metrics(2))
