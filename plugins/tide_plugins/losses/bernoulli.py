@@ -29,12 +29,14 @@ def log1mexp(x: Tensor) -> Tensor:
 
 
 def tempered(lp: Tensor, temperature: float) -> Tensor:
-    """Log-likelihoods [c] -> x = lp / T, strictly negative.
+    """Log-likelihoods [c] -> x = lp / T, strictly negative, in float32 or better.
 
-    A log-likelihood within rounding of 0 (or above it, when it was born in bfloat16) becomes -eps / 2, the largest value
-    that the dtype can tell from 0; its gradient passes unchanged.
+    What lies within rounding of 0 (or above it, when it was born in bfloat16) becomes the resolution of a logit minus a
+    normaliser of its size, 16 eps. Nearer values are noise, which the derivative 1 / |x| of log(1 - e^x) would amplify.
+    The gradient passes unchanged.
     """
-    ceiling = -torch.finfo(lp.dtype).eps / 2
+    lp = lp.to(torch.promote_types(lp.dtype, torch.float32))
+    ceiling = -16 * torch.finfo(lp.dtype).eps
     below = torch.where(lp < ceiling, lp, ceiling + (lp - lp.detach()))
     return below / temperature
 
