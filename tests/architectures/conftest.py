@@ -1,78 +1,53 @@
-"""Tiny models, a byte tokenizer and a dense attention backend, shared by the tests of the architectures."""
+"""A byte tokenizer on disk, and tiny models of any family made from configurations."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from arch_models import Make, tiny
 
-from tide_plugins.architectures.huggingface import HuggingFace
-from tide_specs import AttentionBackend, Runtime
-
-
-class Dense(AttentionBackend):
-    name: Literal["dense"] = "dense"
-    features = frozenset({"softcap", "window", "sinks", "dropout", "bias"})
-
-    def attend(self, query: Any, key: Any, value: Any, layout: Any, options: Any) -> Any:
-        groups = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        scores = (query @ key.transpose(2, 3)) * options.scale
-        if options.softcap is not None:
-            scores = options.softcap * torch.tanh(scores / options.softcap)
-        visible = layout.dense(device=query.device, window=options.window)
-        scores = scores.float().masked_fill(~visible, float("-inf"))
-        if options.sinks is not None:
-            sinks = options.sinks.float()[None, :, None, None].expand(scores.shape[0], -1, scores.shape[2], 1)
-            probability = torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
-        else:
-            probability = scores.softmax(-1)
-        probability = torch.dropout(probability, options.dropout, train=True)
-        return probability.to(value.dtype) @ value
+from tide_plugins.attention.eager import Eager
+from tide_specs import Runtime
 
 
-class FakeTokenizer:
-    """Stands for a tokenizer of 96 ids whose last one is the mask token."""
-
-    def __init__(self, size: int = 95, mask: bool = True) -> None:
-        self.vocabulary_size = size + mask
-        self.mask_token_id = size if mask else None
-        self.pad_token_id = 0
-        self.end_of_turn_token_id = 0
-
-    def save(self, path: str) -> None:
-        """Nothing to write."""
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
 
 
-TINY: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 64,
-}
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A byte-level tokenizer of 256 bytes and an end-of-turn token, without a mask token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    folder = tmp_path_factory.mktemp("tokenizer")
+    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", pad_token="<|end|>").save_pretrained(folder)
+    return str(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def make(tokenizer_folder: str) -> Make:
+    """Return ``tiny`` with the byte tokenizer filled in."""
+
+    def build(model_type: str = "llama", form: str = "bidirectional", **options: Any) -> Any:
+        return tiny(tokenizer_folder, model_type, form, **options)
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def runtime() -> Runtime:
-    return Runtime(device=torch.device("cpu"), dtype=torch.float32, attention=Dense(), seed=3)
+    return Runtime(device=torch.device("cpu"), dtype=torch.float32, attention=Eager(), seed=3)
 
 
 @pytest.fixture
-def fake_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tide_plugins.architectures.adapter import tokens
-
-    def stand_in(source: str, *, mask_token: str | None, add_mask_token: bool) -> Any:
-        return FakeTokenizer(mask=add_mask_token)
-
-    for module in ("tokens", "loading"):
-        monkeypatch.setattr(f"tide_plugins.architectures.adapter.{module}.load_tokenizer", stand_in)
-    assert tokens
-
-
-def tiny(model_type: str = "llama", form: str = "bidirectional", **options: Any) -> HuggingFace:
-    sizes = {**TINY, **options.pop("sizes", {})}
-    return HuggingFace(config={"model_type": model_type, **sizes}, tokenizer_from="none", form=form, **options)  # type: ignore[arg-type]
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "saved"

@@ -50,7 +50,8 @@ class HuggingFace(Architecture):
     )
     block_size: PositiveInt | None = Field(default=None, description="tokens of a block; needed by the block forms")
     mask_token: str | None = Field(
-        default=None, description="text of the mask token; added to the vocabulary where the tokenizer lacks it"
+        default=None,
+        description="an existing token that serves as mask; default: the tokenizer's own, or else a new token",
     )
     shift: Shift | None = Field(
         default=None, description="none: native logits at i predict token i; right: they predict token i + 1"
@@ -138,6 +139,11 @@ class HuggingFace(Architecture):
         return "right" if self.denoiser_form == "autoregressive" else self._setting("shift", "none")
 
     @property
+    def named_mask_token(self) -> str | None:
+        """The mask token given, or the one recorded in ``tide.json``."""
+        return self._setting("mask_token", None)
+
+    @property
     def stream_order(self) -> Order:
         """Order of the noisy and the clean stream in the input of a block-diffusion model."""
         return self._setting("order", "noisy_first")
@@ -153,9 +159,8 @@ class HuggingFace(Architecture):
         return self.block or 1
 
     def attention_needs(self) -> frozenset[str]:
-        """Return the layout of the form; the decoding session of the cached forms needs ``cached`` as well."""
-        cached = frozenset() if self.denoiser_form == "bidirectional" else frozenset({"cached"})
-        return frozenset({LAYOUTS[self.denoiser_form]}) | cached
+        """Return the layout of the form; a decoding session asks for ``cached`` as well."""
+        return frozenset({LAYOUTS[self.denoiser_form]})
 
     def serves(self, role: Role) -> str | None:
         """Return why an autoregressive form cannot be the student; every other form plays both roles."""
@@ -168,13 +173,9 @@ class HuggingFace(Architecture):
 
     def tokenizer(self, role: Role) -> TextTokenizer:
         """Return the tokenizer; a mask token is added where it has none, except for autoregressive models."""
-        from .adapter.tokens import load_tokenizer
+        from .adapter.tokens import read_tokenizer
 
-        return load_tokenizer(
-            self.tokenizer_from or str(self.model),
-            mask_token=self._setting("mask_token", None),
-            add_mask_token=self.denoiser_form != "autoregressive",
-        )
+        return read_tokenizer(self)[0]
 
     def load(self, role: Role, runtime: Runtime) -> Denoiser:
         """Load or initialise the model, verify it, and return it as a denoiser of the configured form."""

@@ -18,7 +18,29 @@ IMPLEMENTATION = "tide"
 """Name under which transformers knows the attention function."""
 
 _HARMLESS = frozenset(
-    ["cache_position", "deterministic", "head_mask", "is_causal", "layer_head_mask", "logits_to_keep", "num_items_in_batch", "output_attentions", "output_hidden_states", "output_router_logits", "past_key_value", "past_key_values", "position_embeddings", "position_ids", "return_dict", "token_type_ids", "use_cache", "cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"]
+    [
+        "cache_position",
+        "deterministic",
+        "head_mask",
+        "is_causal",
+        "layer_head_mask",
+        "logits_to_keep",
+        "num_items_in_batch",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "past_key_value",
+        "past_key_values",
+        "position_embeddings",
+        "position_ids",
+        "return_dict",
+        "token_type_ids",
+        "use_cache",
+        "cu_seq_lens_q",
+        "cu_seq_lens_k",
+        "max_length_q",
+        "max_length_k",
+    ]
 )
 """Keywords that models hand to their attention function and that change nothing beyond what a layout says."""
 

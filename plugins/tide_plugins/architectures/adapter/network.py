@@ -6,6 +6,7 @@ Shapes: B rows, P positions of the input, H hidden size, C vocabulary.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -71,20 +72,34 @@ class Network:
         return Head(output.weight, getattr(output, "bias", None), scale, None if cap is None else float(cap))
 
 
+class _Chain:
+    """Functions applied one after another."""
+
+    def __init__(self, *steps: Callable[[Tensor], Tensor]) -> None:
+        self.steps = steps
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        for step in self.steps:
+            hidden = step(hidden)
+        return hidden
+
+
 def prediction_transform(model: Any) -> Any:
     """Return what a masked language model applies between its last layer and its output matrix, or ``None``."""
-    if (cls := getattr(model, "cls", None)) is not None:  # BERT and its relatives
-        return cls.predictions.transform
+    predictions: Any = getattr(getattr(model, "cls", model), "predictions", None)
+    if hasattr(predictions, "transform"):  # BERT and its relatives
+        return predictions.transform
+    if hasattr(predictions, "LayerNorm"):  # ALBERT, RemBERT
+        return _Chain(predictions.dense, predictions.activation, predictions.LayerNorm)
     head: Any = getattr(model, "lm_head", None)
     if hasattr(head, "dense") and hasattr(head, "layer_norm"):  # RoBERTa and its relatives
-        return lambda hidden: head.layer_norm(nn.functional.gelu(head.dense(hidden)))
+        return _Chain(head.dense, nn.functional.gelu, head.layer_norm)
     if hasattr(model, "vocab_transform"):  # DistilBERT
-        return lambda hidden: model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
+        return _Chain(model.vocab_transform, model.activation, model.vocab_layer_norm)
     if hasattr(model, "generator_predictions"):  # ELECTRA
         return model.generator_predictions
-    own: Any = getattr(model, "head", None)
-    if isinstance(own, nn.Module) and hasattr(model, "decoder"):  # ModernBERT
-        return own
+    if isinstance(getattr(model, "decoder", None), nn.Linear):  # ModernBERT, its decoder
+        return getattr(model, "head", head)
     return None
 
 

@@ -5,16 +5,18 @@ Shapes: P = 8 probe positions, C vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tide_plugins.attention.eager import Eager
 from tide_specs import AttentionLayout, Causal, Full, Role, UnavailableError
 
 from ..huggingface import HuggingFace
+from .configs import first_line
 from .interface import IMPLEMENTATION, Seen
 from .network import Network
 
@@ -38,7 +40,7 @@ def verify(network: Network, component: HuggingFace, role: Role) -> None:
 
 
 @contextmanager
-def _private_randomness(model: Any) -> Iterator[None]:
+def _private_randomness(model: Any) -> Generator[None]:
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
@@ -59,14 +61,18 @@ def _ids(network: Network) -> Tensor:
 
 def _states(network: Network, ids: Tensor, layout: AttentionLayout, seen: list[Seen] | None = None) -> Tensor:
     positions = torch.arange(_LENGTH, device=ids.device)[None]
+    with _refusing(network):
+        return network.states(ids, positions, layout, seen=seen, backend=Eager())
+
+
+@contextmanager
+def _refusing(network: Network) -> Generator[None]:
     try:
-        return network.states(ids, positions, layout, seen=seen)
+        yield
     except UnavailableError as error:
         raise UnavailableError(f"{network.family} cannot be a denoiser: {error}") from error
-    except TypeError as error:
-        raise UnavailableError(
-            f"{network.family} does not hand keyword arguments down to its attention: {error}"
-        ) from error
+    except (TypeError, RuntimeError, ValueError, LookupError, AttributeError) as error:
+        raise UnavailableError(f"{network.family} fails on a probe of {_LENGTH} tokens: {first_line(error)}") from error
 
 
 def _ask(network: Network, training: bool) -> list[Seen]:
@@ -107,25 +113,25 @@ def _check_backend(network: Network, seen: list[Seen], component: HuggingFace) -
     used = frozenset[str]().union(*(ask.options.features() for ask in seen))
     backend = network.attention
     if missing := used - backend.features:
-        hint = "; `dropout: off` switches it off" if missing == {"dropout"} else ""
+        hint = "; `dropout: off` switches it off" if missing == frozenset({"dropout"}) else ""
         raise UnavailableError(
             f"attention {backend.name!r} does not serve {', '.join(sorted(missing))}, which {network.family} needs{hint}"
         )
-    if missing := component.attention_needs() - backend.layouts - {"cached"}:
+    if missing := component.attention_needs() - backend.layouts:
         raise UnavailableError(f"attention {backend.name!r} does not serve the layout {', '.join(sorted(missing))}")
 
 
 def _check_influence(network: Network) -> None:
-    """Change one token: under Full the first position must notice the last, under Causal not, and alone nobody."""
+    """Change one token: under Full its predecessor must notice, under Causal not, and in documents of one token nobody."""
     ids = _ids(network)
     alone = torch.arange(_LENGTH, device=ids.device)[None]
-    last, first = slice(-1, None), slice(0, 1)
+    last, before = slice(-1, None), slice(-2, -1)
     others = slice(0, -1)
     if _change(network, ids, last, others, Causal(length=_LENGTH)) > _tolerance(network):
         raise UnavailableError(f"{network.family}: later tokens leak into earlier ones outside its attention")
-    if _change(network, ids, last, first, Full(length=_LENGTH)) == 0.0:
+    if _change(network, ids, last, before, Full(length=_LENGTH)) == 0.0:
         raise UnavailableError(f"{network.family} stays causal whatever the layout says")
-    if _change(network, ids, first, slice(1, None), Full(length=_LENGTH, documents=alone)) > _tolerance(network):
+    if _change(network, ids, slice(0, 1), slice(1, None), Full(length=_LENGTH, documents=alone)) > _tolerance(network):
         raise UnavailableError(
             f"{network.family} mixes positions outside its attention (recurrence, convolution or a state-space layer)"
         )
@@ -148,18 +154,22 @@ def _tolerance(network: Network) -> float:
 def _check_native(network: Network) -> None:
     """Compare logits with the library's own attention; nothing that TIDE does not know of may lie in between."""
     ids = _ids(network)
-    model = network.model
-    model.set_attn_implementation("eager")
-    try:
-        native: Tensor = model(input_ids=ids).logits[0].float()
-    finally:
-        model.set_attn_implementation(IMPLEMENTATION)
     errors: list[float] = []
-    for layout in (Causal(length=_LENGTH), Full(length=_LENGTH)):
-        ours = network.head().logits(_states(network, ids, layout)[0])
-        errors.append(float((ours - native).abs().mean() / native.abs().mean().clamp_min(1e-12)))
+    with _refusing(network):
+        native = _native_logits(network.model, ids)
+        for layout in (Causal(length=_LENGTH), Full(length=_LENGTH)):
+            ours = network.head().logits(_states(network, ids, layout)[0])
+            errors.append(float((ours - native).abs().mean() / native.abs().mean().clamp_min(1e-12)))
     if not min(errors) < _tolerance(network):
         raise UnavailableError(
             f"{network.family}: with its native layout the logits differ from the library's own by {min(errors):.1%}; it "
             "does something that TIDE does not know of"
         )
+
+
+def _native_logits(model: Any, ids: Tensor) -> Tensor:
+    model.set_attn_implementation("eager")
+    try:
+        return model(input_ids=ids).logits[0].float()
+    finally:
+        model.set_attn_implementation(IMPLEMENTATION)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tide_specs import Cached, DecodingSession
+from tide_specs import AttentionLayout, BlockCausal, Cached, Causal, DecodingSession
 
 from .cache import AppendedCache
 from .network import Network
@@ -36,15 +36,13 @@ class CachedSession(DecodingSession):
     @torch.no_grad()
     def extend(self, clean: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Append clean tokens [B, n], of each row the first ``lengths`` [B]; return hidden [B, n, H]."""
-        if self.block_size is None:
+        if self.block_size is None or self.filled == 0:
             return self._append(clean, lengths)
         # The clean tokens of one block never see those of the next.
-        parts = [
-            self._append(part, None if lengths is None else (lengths - start).clamp(0, part.shape[1]))
-            for start, part in zip(
-                range(0, clean.shape[1], self.block_size), clean.split(self.block_size, 1), strict=True
-            )
-        ]
+        parts: list[Tensor] = []
+        for start in range(0, clean.shape[1], self.block_size):
+            part = clean[:, start : start + self.block_size]
+            parts.append(self._append(part, None if lengths is None else (lengths - start).clamp(0, part.shape[1])))
         return torch.cat(parts, dim=1)
 
     @torch.no_grad()
@@ -77,12 +75,24 @@ class CachedSession(DecodingSession):
         return hidden
 
     def _native(self, ids: Tensor, lengths: Tensor | None) -> Tensor:
-        count = ids.shape[1]
-        layout = Cached(
-            length=count, lengths=lengths, cached=self.filled, cached_lengths=self.lengths, causal=self.causal
-        )
+        count, model = ids.shape[1], self.network.model
         positions = self.lengths[:, None] + torch.arange(count, device=ids.device)
-        return self.network.states(ids, positions, layout, cache=self.cache)
+        training = model.training
+        # Gradient checkpointing, which is active in training mode only, would silently drop the cache.
+        model.eval()
+        try:
+            return self.network.states(ids, positions, self._layout(count, lengths), cache=self.cache)
+        finally:
+            model.train(training)
+
+    def _layout(self, count: int, lengths: Tensor | None) -> AttentionLayout:
+        if self.filled > 0 or (self.block_size is not None and count <= self.block_size):
+            return Cached(
+                length=count, lengths=lengths, cached=self.filled, cached_lengths=self.lengths, causal=self.causal
+            )
+        if self.causal or self.block_size is None:
+            return Causal(length=count, lengths=lengths)
+        return BlockCausal(length=count, lengths=lengths, block=self.block_size)
 
     def _aligned(self, native: Tensor) -> Tensor:
         first = self.last

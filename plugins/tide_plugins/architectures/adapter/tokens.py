@@ -1,56 +1,66 @@
-"""The tokenizer of a model, and room for its mask token in the model's vocabulary."""
+"""The tokenizer of a model, and room for its mask token in the model's vocabulary.
+
+Shapes: C rows of the vocabulary, H hidden size.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
+from tide_plugins.tokenizers.huggingface import HuggingFaceTokenizer, resolve_mask_token
 from tide_specs import TextTokenizer
+
+from ..huggingface import HuggingFace
 
 _PACKAGED = "package:"
 
 
-def load_tokenizer(source: str, *, mask_token: str | None, add_mask_token: bool) -> TextTokenizer:
-    """Return the tokenizer of a directory, hub name, .gguf file or installed package (``package:NAME``)."""
+def read_tokenizer(component: HuggingFace) -> tuple[TextTokenizer, int]:
+    """Return the component's tokenizer, and how many ids it had before a mask token was added."""
+    source = component.tokenizer_from or str(component.model)
+    tokenizer = _load(source)
+    native = tokenizer.vocabulary_size
+    named = component.named_mask_token
+    if component.denoiser_form == "autoregressive" or (named is None and tokenizer.mask_token_id is not None):
+        return tokenizer, native
+    known: Any = tokenizer.tokenizer
+    if named is not None and known.mask_token != named:
+        known.mask_token = None
+    mask = resolve_mask_token(known, named, add=True)
+    return HuggingFaceTokenizer(known, mask_token_id=mask), native
+
+
+def _load(source: str) -> HuggingFaceTokenizer:
     if source.startswith(_PACKAGED):
-        from tide_plugins.tokenizers.packaged import load_packaged
+        from tide_plugins.tokenizers.packaged import PackagedName, load_packaged
 
-        return load_packaged(source.removeprefix(_PACKAGED), mask_token=mask_token, add_mask_token=add_mask_token)
-    from tide_plugins.tokenizers.huggingface import HuggingFaceTokenizer
-
-    folder, file = split_gguf(source)
-    return HuggingFaceTokenizer.from_path(folder, mask_token=mask_token, add_mask_token=add_mask_token, gguf_file=file)
+        return load_packaged(cast(PackagedName, source.removeprefix(_PACKAGED)))
+    return HuggingFaceTokenizer.from_path(source)
 
 
-def split_gguf(source: str) -> tuple[str, str | None]:
-    """Return (folder, file name) for a .gguf path, (source, None) for anything else."""
-    if source.endswith(".gguf"):
-        return str(Path(source).parent), Path(source).name
-    return source, None
-
-
-def fit_vocabulary(model: Any, tokenizer: TextTokenizer, native_size: int) -> None:
-    """Make room for every id of the tokenizer, and give ids from ``native_size`` up the mean of the others' rows.
+def fit_vocabulary(model: Any, tokenizer: TextTokenizer, native: int) -> None:
+    """Make room for every id of the tokenizer, and give ids from ``native`` up the mean of the rows before them.
 
     Rows that already exist as padding (Qwen's 151,936 for 151,669 ids) are used without resizing.
     """
-    rows = int(model.get_input_embeddings().weight.shape[0])
     wanted = tokenizer.vocabulary_size
-    if wanted > rows:
+    if wanted > int(model.get_input_embeddings().weight.shape[0]):
         model.resize_token_embeddings(wanted, mean_resizing=False)
-    if wanted > native_size:
-        _mean_rows(model, native_size, wanted)
+    if wanted > native:
+        for weight in vocabulary_weights(model):
+            _mean_rows(weight, native, wanted)
+
+
+def vocabulary_weights(model: Any) -> list[Tensor]:
+    """Return the parameters that have one row per id: embedding, head and the head's bias, tied ones once."""
+    output: Any = model.get_output_embeddings()
+    candidates: list[Any] = [model.get_input_embeddings().weight, output.weight, getattr(output, "bias", None)]
+    return list({id(weight): weight for weight in candidates if weight is not None}.values())
 
 
 @torch.no_grad()
-def _mean_rows(model: Any, start: int, stop: int) -> None:
-    weights = [model.get_input_embeddings().weight]
-    output: Any = model.get_output_embeddings()
-    if output.weight is not weights[0]:
-        weights.append(output.weight)
-    if getattr(output, "bias", None) is not None:
-        weights.append(output.bias)
-    for weight in weights:
-        weight[start:stop] = weight[:start].float().mean(dim=0).to(weight.dtype)
+def _mean_rows(weight: Tensor, start: int, stop: int) -> None:
+    weight[start:stop] = weight[:start].float().mean(dim=0).to(weight.dtype)

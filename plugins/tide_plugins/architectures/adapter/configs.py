@@ -1,0 +1,121 @@
+"""Configurations and classes of transformers: from a component's ``config``, or from what lies beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tide_specs import CheckpointError, ConfigError, TextTokenizer, UnavailableError
+
+from ..huggingface import HuggingFace
+
+_COUNTS_FROM_PADDING = frozenset(
+    {"roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "data2vec-text", "xmod"}
+)
+"""Families whose positions start at ``pad_token_id + 1``, so that the id must stay small."""
+
+
+def made_config(component: HuggingFace, tokenizer: TextTokenizer) -> Any:
+    """Return the configuration that the component's ``config`` describes. Raises ``ConfigError``."""
+    given = dict(component.config or {})
+    model_type = str(given.pop("model_type"))
+    multiple = component.pad_vocabulary_to
+    end = tokenizer.end_of_turn_token_id
+    sized = {"vocab_size": -(-tokenizer.vocabulary_size // multiple) * multiple, "eos_token_id": end}
+    # The library zeroes and freezes the padding row, and the padding token is often the end-of-turn token.
+    unset = (
+        {"bos_token_id": None} if model_type in _COUNTS_FROM_PADDING else {"bos_token_id": None, "pad_token_id": None}
+    )
+    try:
+        config = _configure(model_type, {**sized, **unset, **given})
+    except ConfigError:
+        # Some families demand these ids.
+        config = _configure(model_type, {**sized, "bos_token_id": end, "pad_token_id": tokenizer.pad_token_id, **given})
+    if config.vocab_size < tokenizer.vocabulary_size:
+        raise ConfigError(
+            f"huggingface: config.vocab_size is {config.vocab_size}, but the tokenizer has {tokenizer.vocabulary_size} ids"
+        )
+    return adjusted(config, component)
+
+
+def _configure(model_type: str, options: dict[str, Any]) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        from difflib import get_close_matches
+
+        close = get_close_matches(model_type, list(CONFIG_MAPPING), 3)
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        raise ConfigError(f"huggingface: transformers knows no model_type {model_type!r}{hint}")
+    try:
+        return CONFIG_MAPPING[model_type](**options)
+    except Exception as error:  # each family validates in its own way
+        raise ConfigError(f"huggingface: config of model_type {model_type!r}: {first_line(error)}") from error
+
+
+def read_config(component: HuggingFace, *, trust_remote_code: bool) -> Any:
+    """Return the configuration of the pretrained model. Raises ``CheckpointError``."""
+    from transformers import AutoConfig
+
+    folder, gguf = split_gguf(str(component.model))
+    extra: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
+    auto: Any = AutoConfig
+    with explained(str(component.model)):
+        config: Any = auto.from_pretrained(folder, trust_remote_code=trust_remote_code, **extra)
+    return adjusted(config, component)
+
+
+def adjusted(config: Any, component: HuggingFace) -> Any:
+    """Refuse encoder-decoders, and switch dropout off where the component says so."""
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnavailableError(
+            f"model_type {config.model_type!r} is an encoder-decoder: TIDE needs one stack that reads the text"
+        )
+    if component.dropout == "off":
+        for name, value in config.to_dict().items():
+            if ("drop" in name or name.endswith("_pdrop")) and isinstance(value, float):
+                setattr(config, name, 0.0)
+    return config
+
+
+def model_class(config: Any) -> Any:
+    """Return the auto class that serves the configuration: what its checkpoint names, else masked before causal."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
+    )
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED,
+    )
+
+    kind = config.model_type
+    named: list[str] = getattr(config, "architectures", None) or []
+    remote: dict[str, Any] = getattr(config, "auto_map", None) or {}
+    if CAUSAL.get(kind) in named or "AutoModelForCausalLM" in remote:
+        return AutoModelForCausalLM
+    if kind in MASKED or "AutoModelForMaskedLM" in remote:
+        return AutoModelForMaskedLM
+    if kind in CAUSAL:
+        return AutoModelForCausalLM
+    raise UnavailableError(f"model_type {kind!r}: transformers has neither a causal nor a masked language model of it")
+
+
+def split_gguf(source: str) -> tuple[str, str | None]:
+    """Return (folder, file name) for a .gguf path, (source, None) for anything else."""
+    return (str(Path(source).parent), Path(source).name) if source.endswith(".gguf") else (source, None)
+
+
+@contextmanager
+def explained(source: str) -> Generator[None]:
+    """Turn what the library raises while it reads ``source`` into a ``CheckpointError`` of one line."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, RuntimeError, ImportError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{source}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's text on one line, its type where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
