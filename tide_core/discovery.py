@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import inspect
 import sys
 import time
 import types
@@ -78,6 +79,8 @@ def collect(candidate: Candidate) -> PluginRecord:
         notes.append(f"slow: discovery took {seconds:.1f} s; import heavy libraries inside methods")
     if not had_torch and "torch" in sys.modules:
         notes.append("imports torch when discovered; import it inside methods")
+    if not components and skipped is None:
+        notes.append("offers nothing; mark a function with @hookimpl that returns component classes")
     return PluginRecord(
         name=candidate.name,
         distribution=candidate.distribution,
@@ -144,7 +147,9 @@ def _check_hook_names(plugin: object) -> None:
         member = getattr(plugin, attribute, None)
         options = getattr(member, f"{PROJECT}_impl", None)
         if isinstance(options, dict):
-            _check_hook_name(options.get("specname") or attribute, known)
+            hook = options.get("specname") or attribute
+            _check_hook_name(hook, known)
+            _check_no_arguments(hook, member)
         elif attribute in known and isinstance(member, (types.FunctionType, types.MethodType)):
             raise PluginError(f"function '{attribute}' is not marked; put @hookimpl (from tide_specs) above it")
 
@@ -156,6 +161,11 @@ def _check_hook_name(hook: str, known: tuple[str, ...]) -> None:
         raise PluginError(f"'{hook}' belongs to the object that Observer.open returns, not to the plugin module")
     close = difflib.get_close_matches(hook, known, n=1, cutoff=0.4)
     raise PluginError(f"'{hook}' is no hook" + (f"; did you mean '{close[0]}'?" if close else f": {', '.join(known)}"))
+
+
+def _check_no_arguments(hook: str, implementation: object) -> None:
+    if callable(implementation) and (arguments := list(inspect.signature(implementation).parameters)):
+        raise PluginError(f"hook '{hook}' takes no arguments, but asks for {', '.join(arguments)}")
 
 
 def _check_unique(found: list[type[Component]]) -> None:

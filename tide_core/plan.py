@@ -209,12 +209,14 @@ def _memory(
     kept = width if training.gradient_checkpointing else ACTIVATION_BYTES * width / 2
     cells = int(sizes.get("hidden_size", 0)) * int(sizes.get("layers", 0))
     rows = training.batch_size * positions(student.form, config.data.max_length)
+    logits = training.batch_size * config.data.max_length * int(sizes.get("vocabulary", 0)) or training.slice_elements
     memory = {
         "student weights (float32 masters)": 4.0 * student.parameters,
         "gradients": 4.0 * student.trainable,
         "AdamW moments": 8.0 * student.trainable,
         "student activations": kept * cells * rows,
-        "head slices (logits, float32)": 3 * 4.0 * training.slice_elements,
+        # Student's logits, teacher's, and a gradient; never more than the positions that there are.
+        "head slices (logits, float32)": 3 * 4.0 * min(training.slice_elements, logits),
     }
     if teacher is not None:
         memory["teacher weights"] = float(width) * teacher.parameters

@@ -34,6 +34,8 @@ class Candidate:
     load: Callable[[], object]
     module: str = ""
     bundled: bool = False
+    asked_for: bool = False
+    """Named on the command line, so that ``TIDE_LOAD_PLUGINS`` does not leave it out."""
     requirements: Sequence[str] = field(default=())
     refusal: str | None = None
     withdraw: Callable[[], None] = _nothing
@@ -86,6 +88,7 @@ def from_file(path: str) -> Candidate:
         version="",
         load=partial(_load_file, file),
         module=file.stem,
+        asked_for=True,
         withdraw=partial(_withdraw_file, file),
     )
 
@@ -130,7 +133,7 @@ def chosen(candidates: Sequence[Candidate], environment: Mapping[str, str]) -> t
     kept, left = [], []
     for candidate in candidates:
         names = {candidate.name, candidate.distribution}
-        listed = only is None or candidate.bundled or bool(names & only)
+        listed = only is None or candidate.bundled or candidate.asked_for or bool(names & only)
         (kept if listed and not names & (blocked - {DISTRIBUTION}) else left).append(candidate)
     return kept, left
 

@@ -1,0 +1,30 @@
+"""The first of two plugins that offer one name."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from tide_specs import SelfLoss, hookimpl
+
+
+class One(SelfLoss):
+    """A loss that is in order."""
+
+    name: Literal["twin"] = "twin"
+
+    def per_token(self, student: Any, at: Any) -> Any:
+        return student.sum(1)
+
+
+class Own(SelfLoss):
+    """A loss that is in order."""
+
+    name: Literal["own"] = "own"
+
+    def per_token(self, student: Any, at: Any) -> Any:
+        return student.sum(1)
+
+
+@hookimpl
+def tide_losses() -> Any:
+    return [One, Own]

@@ -1,0 +1,22 @@
+"""A component with an option that nobody explains."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from tide_specs import SelfLoss, hookimpl
+
+
+class Fine(SelfLoss):
+    """A loss that is in order."""
+
+    name: Literal["fine"] = "fine"
+    temperature: float = 2.0
+
+    def per_token(self, student: Any, at: Any) -> Any:
+        return student.sum(1)
+
+
+@hookimpl
+def tide_losses() -> Any:
+    return [Fine]
