@@ -203,3 +203,18 @@ def test_uniform_needs_ordinary_tokens() -> None:
     rows = batch(STUDENT, TEACHER)
     with pytest.raises(DataError, match="no ordinary token"):
         Uniform().corrupt(rows, torch.full((3, 12), 0.5), Linear(), RowDraws(0, [0, 1, 2]), Special(), ToyTokenizer())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("corruption", ALL, ids=repr)
+def test_a_gpu_draws_the_same_noise(corruption: Corruption) -> None:
+    rows = batch(STUDENT, TEACHER)
+    there = noise(corruption, t=torch.full((3, 12), 0.6, device="cuda"), of=rows.to("cuda"))
+    here = noise(corruption, t=0.6, of=rows)
+    assert there.teacher is not None
+    assert here.teacher is not None
+    for one, other in ((there.student, here.student), (there.teacher, here.teacher)):
+        assert torch.equal(one.noised.cpu(), other.noised)
+        assert torch.equal(one.masked.cpu(), other.masked)
+        torch.testing.assert_close(one.weight.cpu(), other.weight)

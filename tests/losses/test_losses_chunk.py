@@ -210,3 +210,11 @@ def test_log1mexp_is_accurate_over_the_whole_range() -> None:
 
 def test_chunk_losses_average_over_chunks() -> None:
     assert {loss.denominator for loss in LOSSES} == {"chunks"}
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=label)
+def test_the_teacher_receives_no_gradient(loss: ChunkLoss) -> None:
+    s, t = torch.from_numpy(STUDENT).requires_grad_(), torch.from_numpy(TEACHER).requires_grad_()
+    loss.per_chunk(s, t, context(7)).sum().backward()
+    assert s.grad is not None
+    assert t.grad is None

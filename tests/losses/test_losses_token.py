@@ -185,3 +185,11 @@ def test_cross_entropy_at_extreme_logits_keeps_its_gradient() -> None:
     assert value.item() == 2e4
     assert s.grad is not None
     assert s.grad.tolist() == [[1.0, -1.0, 0.0]]
+
+
+@pytest.mark.parametrize("loss", [*DIVERGENCES, Tidal()], ids=lambda loss: f"{loss.name}-{loss.temperature}")
+def test_the_teacher_receives_no_gradient_from_any_divergence(loss: TokenLoss) -> None:
+    s, u = logits(4, 5, 9).requires_grad_(), logits(4, 5, 10).requires_grad_()
+    loss.per_token(s, u, context(4, 5)).sum().backward()
+    assert s.grad is not None
+    assert u.grad is None

@@ -35,7 +35,7 @@ class Calm(BernoulliChunkLoss):
         """Log-likelihoods [c] of both sides -> losses [c]."""
         from .bernoulli import cross_entropy, log_odds_terms
 
-        target = log_odds_terms(teacher, self.temperature, self.clamp)
+        target = log_odds_terms(teacher.detach(), self.temperature, self.clamp)
         return cross_entropy(target, log_odds_terms(student, self.temperature, self.clamp))
 
 
@@ -56,7 +56,7 @@ class ReverseCalm(BernoulliChunkLoss):
         from .bernoulli import cross_entropy, log_odds_terms
 
         weighing = log_odds_terms(student, self.temperature, self.clamp)
-        return cross_entropy(weighing, log_odds_terms(teacher, self.temperature, self.clamp))
+        return cross_entropy(weighing, log_odds_terms(teacher.detach(), self.temperature, self.clamp))
 
 
 class CalmTidal(BernoulliChunkLoss):
@@ -75,7 +75,7 @@ class CalmTidal(BernoulliChunkLoss):
         from .bernoulli import log_odds_terms
 
         log_s, log_not_s = log_odds_terms(student, self.temperature, self.clamp)
-        log_t, log_not_t = log_odds_terms(teacher, self.temperature, self.clamp)
+        log_t, log_not_t = log_odds_terms(teacher.detach(), self.temperature, self.clamp)
         share = at.interpolation
         mixed = (1 - share) * log_s.detach().exp() + share * log_t.exp()
         mixed_not = (1 - share) * log_not_s.detach().exp() + share * log_not_t.exp()
@@ -109,5 +109,5 @@ with warnings.catch_warnings():
             from .bernoulli import divergence, log_odds_terms
 
             s = log_odds_terms(student, self.temperature, self.clamp)
-            t = log_odds_terms(teacher, self.temperature, self.clamp)
+            t = log_odds_terms(teacher.detach(), self.temperature, self.clamp)
             return divergence(t, s) if self.direction == "forward" else divergence(s, t)

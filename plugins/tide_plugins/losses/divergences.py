@@ -29,7 +29,7 @@ class TokenDivergence(TokenLoss):
     def per_token(self, student: Tensor, teacher: Tensor, at: TokenContext) -> Tensor:
         """Logits [n, V] of both sides -> T^2 times the divergence [n], in nats."""
         log_q = (student / self.temperature).log_softmax(1)
-        log_p = (teacher / self.temperature).log_softmax(1)
+        log_p = (teacher.detach() / self.temperature).log_softmax(1)
         return self.divergence(log_p, log_q) * self.temperature**2
 
     def divergence(self, log_p: Tensor, log_q: Tensor) -> Tensor:

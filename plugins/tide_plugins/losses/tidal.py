@@ -51,7 +51,7 @@ class Tidal(TokenLoss):
     def per_token(self, student: Tensor, teacher: Tensor, at: TokenContext) -> Tensor:
         """Logits [n, V] of both sides -> losses [n]."""
         share = at.interpolation[:, None]
-        target = ((1 - share) * student.detach() + share * teacher) / self.temperature
+        target = ((1 - share) * student.detach() + share * teacher.detach()) / self.temperature
         losses = kl(target.log_softmax(1), (student / self.temperature).log_softmax(1)) * self.temperature**2
         return losses * self.time_weight(at.t) if self.mid_range_weight else losses
 
