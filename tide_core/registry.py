@@ -142,7 +142,7 @@ class Registry:
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping):
-            raise _custom(f"a {kind} is a name or a mapping with a name, not {value!r}")
+            raise _custom(f"write the name of the {kind}, or a mapping with its name and options, not {value!r}")
         name = value.get("name")
         if not isinstance(name, str):
             raise _custom(f"which {kind}? give its name: {', '.join(self.classes(kind)) or 'none is installed'}")

@@ -29,7 +29,11 @@ class RunLoader(yaml.SafeLoader):
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9][0-9_]*\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+",
+        "-+.0123456789",
+    ),
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("merge", r"<<", "<"),
@@ -88,7 +92,10 @@ class Source:
         if override is not None:
             return f"--set {override}"
         line = self.line(place)
-        return self.file if line is None else f"{self.file}:{line}"
+        if line is not None:
+            return f"{self.file}:{line}"
+        inside = [text for where, text in self.overridden.items() if where[: len(place)] == tuple(place)]
+        return f"--set {inside[0]}" if inside and place else self.file
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:

@@ -90,7 +90,7 @@ def test_a_single_file_is_a_plugin_and_its_components_pickle(discover: Discover)
 
 
 def test_a_file_that_does_not_exist_is_an_error_at_once() -> None:
-    with pytest.raises(PluginError, match="--plugin nowhere.py: no such file"):
+    with pytest.raises(PluginError, match=r"--plugin nowhere\.py: no such file"):
         Registry.discover(["nowhere.py"], environment={"TIDE_LOAD_PLUGINS": ""}, builtin=())
 
 
