@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from tide_specs import AttentionLayout, AttentionOptions, BlockCausal, BlockDiffusion, Cached, Causal, Full
 from torch import Tensor
+
+from tide_specs import AttentionLayout, AttentionOptions, BlockCausal, BlockDiffusion, Cached, Causal, Full
 
 LENGTH, BLOCK = 14, 4  # the last block holds two tokens only
 

@@ -7,6 +7,7 @@ import torch
 from attention_cases import CASES, DOCUMENTS, LAYOUTS, LENGTHS, looped, with_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tide_plugins.attention.flexible import mask_rule
 from tide_specs import AttentionLayout, BlockCausal, BlockDiffusion, Cached, Causal, Full
 
@@ -101,7 +102,10 @@ def test_structure_of_a_cached_layout_forgets_every_tensor() -> None:
         (lambda: Full(length=0), "Full: length must be at least 1, not 0"),
         (lambda: BlockCausal(length=4, block=0), "block must be at least 1"),
         (lambda: BlockDiffusion(length=4, block=2, streams=0), "streams must be at least 1"),
-        (lambda: BlockDiffusion(length=4, block=2, order="clean"), "must be 'noisy_first' or 'clean_first', not 'clean'"),
+        (
+            lambda: BlockDiffusion(length=4, block=2, order="clean"),
+            "must be 'noisy_first' or 'clean_first', not 'clean'",
+        ),
         (lambda: Cached(length=1, cached=-1), "cached must not be negative"),
         (lambda: Cached(length=1, cached=3).with_rows(None, torch.zeros(1, 1)), "cannot be packed"),
     ],

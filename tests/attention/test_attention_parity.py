@@ -8,11 +8,12 @@ from attention_cases import CASES, LAYOUTS, inputs, looped, outcome, textbook, w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_attention_layouts import layouts
+from torch.nn.attention import flex_attention as flex_module
+
 from tide_plugins.attention.eager import Eager
 from tide_plugins.attention.flex import Flex
 from tide_plugins.attention.sdpa import Sdpa
 from tide_specs import AttentionBackend, AttentionLayout, AttentionOptions, BlockDiffusion, Cached
-from torch.nn.attention import flex_attention as flex_module
 
 HEADS = [(4, 4), (4, 2), (4, 1)]
 BACKENDS = {"eager": Eager(), "sdpa": Sdpa(), "sdpa_small_tiles": Sdpa(tile=8), "sdpa_one_block": Sdpa(tile=1)}
