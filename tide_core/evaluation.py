@@ -29,8 +29,8 @@ class HeldOut:
     seed: int
     device: torch.device
     columns: SharedColumns | None = None
-    _read: list[Example] = field(default_factory=list)
-    _complete: bool = False
+    _read: list[Example] = field(default_factory=list, init=False, repr=False)
+    _complete: bool = field(default=False, init=False, repr=False)
 
     def examples(self, limit: int | None = None) -> Sequence[Example]:
         """Return the first ``limit`` held-out examples, in the dataset's order; read once."""
