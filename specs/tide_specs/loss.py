@@ -97,7 +97,7 @@ class TokenLoss(Loss):
 
     @abstractmethod
     def per_token(self, student: Tensor, teacher: Tensor, at: TokenContext) -> Tensor:
-        """Student and teacher logits [n, V] over the same columns -> losses [n]. The teacher carries no gradient."""
+        """Student and teacher logits [n, V] over the same columns -> losses [n]. No gradient may reach the teacher: detach it."""
         raise NotImplementedError
 
 
@@ -113,5 +113,5 @@ class ChunkLoss(Loss):
 
     @abstractmethod
     def per_chunk(self, student: Tensor, teacher: Tensor, at: ChunkContext) -> Tensor:
-        """Log-likelihoods [c] in nats (<= 0) of the same c text spans -> losses [c]. The teacher carries no gradient."""
+        """Log-likelihoods [c] in nats (<= 0) of the same c text spans -> losses [c]. No gradient may reach the teacher: detach it."""
         raise NotImplementedError

@@ -13,12 +13,12 @@ from .outcome import CheckSkipped
 from .runner import label
 
 if TYPE_CHECKING:
-    from pytest import MarkDecorator
+    import pytest
 
 
 def parametrize_with_checks(
     components: Sequence[Component], *, expected_failures: Mapping[tuple[str, str], str] | None = None
-) -> MarkDecorator:
+) -> pytest.MarkDecorator:
     """Parametrize a test over ``component`` and ``check``; the test body is ``check(component)``.
 
     ``expected_failures`` maps ``(component name, check name)`` to the reason why that check is known to fail; a check

@@ -58,7 +58,7 @@ def check_class_facts(component: Component) -> None:
     )
     requires: Any = cls.requires
     expect(
-        isinstance(requires, tuple) and all(isinstance(name, str) for name in requires),
+        type(requires) is tuple and set(map(type, cls.requires)) <= {str},
         f"{cls.__name__}.requires is {requires!r}; it must be a tuple of import names, such as ('xformers',).",
     )
     expect(
@@ -147,7 +147,7 @@ def check_frozen(component: Component) -> None:
 
 def check_keeps_no_state(component: Component) -> None:
     """Using the component leaves no trace on it: state belongs to the objects that its methods return."""
-    exercise = getattr(importlib.import_module(f"{__package__}.{component.kind}"), "exercise")
+    exercise = importlib.import_module(f"{__package__}.{component.kind}").exercise
     before = _state(component)
     try:
         exercise(component)
@@ -156,6 +156,7 @@ def check_keeps_no_state(component: Component) -> None:
     except Exception as error:
         raise CheckSkipped(f"it cannot be used: {error}") from error
     after = _state(component)
+    after.update({f"self.{key}": "added" for key in component.__dict__.keys() - type(component).model_fields.keys()})
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     expect(
         not changed,
@@ -198,12 +199,12 @@ def _plain(component: Component) -> dict[str, Any]:
 
 def _state(component: Component) -> dict[str, Any]:
     own = {f"self.{key}": copy.deepcopy(value) for key, value in component.__dict__.items()}
-    private = getattr(component, "__pydantic_private__", None) or {}
+    private: dict[str, Any] = getattr(component, "__pydantic_private__", None) or {}
     own.update({f"self.{key}": repr(value) for key, value in private.items()})
     for cls in type(component).__mro__:
         if cls.__module__.startswith(("tide_specs.component", "pydantic", "builtins", "abc")):
             continue
         for key, value in cls.__dict__.items():
-            if not key.startswith(("__", "_abc", "model_")) and isinstance(value, (dict, list, set, int, float)):
+            if not key.startswith(("__", "_abc", "model_")) and type(value) in (dict, list, set, int, float):
                 own[f"{cls.__name__}.{key}"] = copy.copy(value)
     return own

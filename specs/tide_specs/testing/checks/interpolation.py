@@ -1,5 +1,9 @@
 """Checks of interpolations. Shapes: n times."""
 
+# The checks look closer than annotations do, and torch's stubs are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnnecessaryIsInstance=false, reportUnnecessaryComparison=false
+
 from __future__ import annotations
 
 import torch
@@ -65,4 +69,6 @@ def check_repeatable(interpolation: Interpolation) -> None:
         all(torch.equal(a, b) for a, b in zip(first, again, strict=True)),
         "the same progress and times give different weights; a resumed run would differ. Use no state and no randomness.",
     )
-    expect(torch.equal(t, times()), "weight() changes t in place; the run's other components see that. Use a new tensor.")
+    expect(
+        torch.equal(t, times()), "weight() changes t in place; the run's other components see that. Use a new tensor."
+    )

@@ -1,5 +1,9 @@
 """Checks of noise schedules. All tensors elementwise."""
 
+# The checks look closer than annotations do, and torch's stubs are incomplete.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnnecessaryIsInstance=false, reportUnnecessaryComparison=false
+
 from __future__ import annotations
 
 import torch

@@ -1,0 +1,59 @@
+"""Every bundled component passes the kit that third parties are held to."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tide_specs import COMPONENT_HOOKS, Component
+from tide_specs.testing import parametrize_with_checks
+
+PACKAGES = {
+    "alignment": "alignments",
+    "architecture": "architectures",
+    "attention": "attention",
+    "corruption": "corruptions",
+    "dataset": "datasets",
+    "evaluator": "evaluators",
+    "interpolation": "interpolations",
+    "loss": "losses",
+    "observer": "observers",
+    "sampler": "samplers",
+    "schedule": "schedules",
+    "teacher_view": "teacher_views",
+}
+DATA = Path(__file__).parent / "data"
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "bernoulli_kl": [{}, {"direction": "reverse", "temperature": 5.0}],
+    "clipped": [{}, {"beta": 0.45, "omega": 0.95}],
+    "cross_entropy": [{}, {"normalisation": "sequence", "weighting": "none"}],
+    "polynomial": [{}, {"exponent": 0.5}],
+    "skew_kl": [{}, {"direction": "reverse"}],
+    "tidal": [{}, {"mid_range_weight": False, "temperature": 1.0}],
+}
+"""Options with which a component is checked; ``{}`` for every name that is not listed."""
+EXPECTED: dict[tuple[str, str], str] = {}
+
+
+def bundled(kind: str) -> list[Component]:
+    """Instances of every bundled component of a kind."""
+    module = importlib.import_module(f"tide_plugins.{PACKAGES[kind]}")
+    classes = getattr(module, COMPONENT_HOOKS[kind])()
+    return [cls(**options) for cls in classes for options in OPTIONS.get(cls.component_name(), [{}])]
+
+
+COMPONENTS = [component for kind in PACKAGES for component in bundled(kind)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(COMPONENTS, expected_failures=EXPECTED)
+def test_bundled_component_conforms(component: Component, check: Any) -> None:
+    check(component)
+
+
+def test_every_kind_is_covered() -> None:
+    assert set(PACKAGES) == set(COMPONENT_HOOKS)
+    assert {component.kind for component in COMPONENTS} == set(COMPONENT_HOOKS)
