@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +66,15 @@ class PreparationReport:
 
     def __add__(self, other: PreparationReport) -> PreparationReport:
         """Add up two reports."""
-        mine, others = asdict(self), asdict(other)
+        mine, others = self.as_dict(), other.as_dict()
         reasons = [*self.dropped, *(reason for reason in other.dropped if reason not in self.dropped)]
         dropped = {reason: self.dropped.get(reason, 0) + other.dropped.get(reason, 0) for reason in reasons}
         sums = {name: mine[name] + others[name] for name in mine if name != "dropped"}
         return PreparationReport(dropped=dropped, **sums)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as plain data; ``PreparationReport(**counts)`` is its inverse."""
+        return asdict(self)
 
     def __str__(self) -> str:
         """Return one sentence for people."""

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +129,7 @@ def _write(directory: Path, encoded: Encoded) -> None:
         partial.mkdir()
         report = _write_rows(partial / ROWS, encoded)
         _require_rows(report)
-        (partial / REPORT).write_text(json.dumps(asdict(report)), encoding="utf-8")
+        (partial / REPORT).write_text(json.dumps(report.as_dict()), encoding="utf-8")
         shutil.rmtree(directory, ignore_errors=True)
         os.replace(partial, directory)
     except OSError as error:

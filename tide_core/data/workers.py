@@ -23,8 +23,8 @@ from .rows import PreparationReport
 
 GROUP = 256
 """Examples that are encoded together."""
-SMALL = 4 * GROUP
-"""A dataset up to this size is encoded before a worker process would have started."""
+SMALL = 8_000_000
+"""Characters of text up to which worker processes would take longer to start than they save."""
 
 Group = tuple[int, list[Example]]
 Encoded = tuple[pa.RecordBatch, PreparationReport]
@@ -33,14 +33,26 @@ logger = logging.getLogger(__name__)
 
 
 def encode_all(examples: Iterator[Example], recipe: Recipe, workers: int) -> Iterator[Encoded]:
-    """Yield the encoded groups of all examples, in order."""
-    head = list(islice(examples, SMALL + 1))
+    """Yield the encoded groups of all examples, in order; a small dataset is encoded in this process."""
+    head, small = _head(examples)
     groups = _groups(chain(head, examples))
-    payload = _pickled(recipe) if workers and len(head) > SMALL else None
+    payload = _pickled(recipe) if workers and not small else None
     if payload is None:
         yield from (encode_group(group, first, recipe) for first, group in groups)
         return
     yield from _in_processes(groups, recipe, payload, workers)
+
+
+def _head(examples: Iterator[Example]) -> tuple[list[Example], bool]:
+    """Return the first examples, and whether they are all of a small dataset."""
+    head: list[Example] = []
+    characters = 0
+    for example in examples:
+        head.append(example)
+        characters += sum(len(message.content) for message in example.messages)
+        if characters > SMALL:
+            return head, False
+    return head, True
 
 
 def _groups(examples: Iterator[Example]) -> Iterator[Group]:

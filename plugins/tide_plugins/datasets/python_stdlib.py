@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sysconfig
 from collections.abc import Iterator
@@ -113,9 +114,8 @@ def source_files() -> dict[str, Path]:
     return kept
 
 
-def _is_left_out(module: str) -> bool:
-    parts = module.removesuffix(".py").split("/")
-    return any(part in LEFT_OUT or part.startswith("test") or part.endswith("_test") for part in parts)
+def _is_left_out(name: str) -> bool:
+    return name in LEFT_OUT or name.startswith("test") or name.endswith("_test")
 
 
 @cache
