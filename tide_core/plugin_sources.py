@@ -59,16 +59,37 @@ def bundled(modules: Sequence[str]) -> list[Candidate]:
 
 def installed() -> list[Candidate]:
     """Third parties' plugins, by entry point; in order of name, so that messages do not depend on the file system."""
-    points = sorted(metadata.entry_points(group=PROJECT), key=lambda point: (point.name, point.value))
-    return [_from_entry_point(point) for point in points]
+    try:
+        found = [_from_entry_point(point) for point in metadata.entry_points(group=PROJECT)]
+    except Exception:  # one unreadable entry_points.txt spoils the whole query
+        found = _one_by_one()
+    return sorted(found, key=lambda candidate: (candidate.name, candidate.module))
+
+
+def _one_by_one() -> list[Candidate]:
+    found: dict[str, list[Candidate]] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"] or "unknown distribution"
+        if name in found:  # shadowed by an earlier one on the path
+            continue
+        try:
+            found[name] = [_from_entry_point(point) for point in distribution.entry_points.select(group=PROJECT)]
+        except Exception as error:
+            reason = f"its entry_points.txt cannot be read: {error}"
+            concerned = f"[{PROJECT}]" in (distribution.read_text("entry_points.txt") or "")
+            broken = Candidate(
+                name=name, distribution=name, version=distribution.version, load=_nothing, refusal=reason
+            )
+            found[name] = [broken] if concerned else []
+    return [candidate for candidates in found.values() for candidate in candidates]
 
 
 def _from_entry_point(point: metadata.EntryPoint) -> Candidate:
     distribution = point.dist
     return Candidate(
         name=point.name,
-        distribution=distribution.name if distribution else "unknown distribution",
-        version=distribution.version if distribution else "",
+        distribution=(distribution.name if distribution else None) or "unknown distribution",
+        version=(distribution.version if distribution else None) or "",
         load=point.load,
         module=point.value,
         requirements=tuple((distribution.requires if distribution else None) or ()),

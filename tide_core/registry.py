@@ -62,6 +62,8 @@ class Registry:
         self._origins: dict[type[Component], Origin] = {}
         for record in self.plugins:
             for cls in record.components:
+                if cls in self._origins:  # one class through two entry points, or another plugin's class passed on
+                    continue
                 self._origins[cls] = Origin(record.name, record.distribution, record.version)
                 self._offers[cls.kind].setdefault(cls.component_name(), []).append(cls)
 

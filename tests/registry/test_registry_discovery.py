@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from registry_types import PLUGINS, Discover, Install
 
+from tide_core import __version__
 from tide_core.registry import BUILTIN, Origin, Registry
 from tide_specs import COMPONENT_HOOKS, ConfigError, PluginError
 
@@ -163,3 +165,33 @@ def test_fifty_plugins_are_all_found(install: Install, discover: Discover) -> No
     registry, warned = discover(only=",".join(names))
     assert sorted(registry.classes("loss")) == sorted(names)
     assert warned == []
+
+
+def test_an_unreadable_entry_points_file_spoils_nobody_else(
+    install: Install, discover: Discover, tmp_path: Path
+) -> None:
+    install("good")
+    install("twin_one")
+    (tmp_path / "site" / "tide_twin_one-1.2.dist-info" / "entry_points.txt").write_text("[tide]\nnonsense\n")
+    registry, warned = discover(only="good,tide-twin_one")
+    assert list(registry.classes("loss")) == ["good_loss"]
+    assert len(warned) == 1
+    assert "plugin 'tide-twin_one' (tide-twin_one 1.2) was skipped: its entry_points.txt cannot be read" in warned[0]
+
+
+def test_one_class_through_two_entry_points_is_no_clash(install: Install, discover: Discover) -> None:
+    install("good")
+    install("again", value="fixture_good")
+    registry, _ = discover(only="good,again")
+    assert list(registry.classes("loss")) == ["good_loss"]
+
+
+def test_no_bundled_component_outlives_the_version_that_removes_it(discover: Discover) -> None:
+    registry, _ = discover(only="", builtin=BUILTIN)
+    current = [int(part) for part in re.findall(r"\d+", __version__)[:3]]
+    for kind in COMPONENT_HOOKS:
+        for cls in registry.classes(kind).values():
+            if cls.deprecated:
+                removal = re.match(r"(\d+)\.(\d+)", cls.deprecated)
+                assert removal, f"{cls.__name__}.deprecated must start with the version that removes it"
+                assert current < [int(part) for part in removal.groups()], f"remove {cls.__name__} now"
