@@ -105,13 +105,18 @@ class PythonStandardLibrary(Dataset):
 def source_files() -> dict[str, Path]:
     """Return the standard library's source files in a fixed order, by their place in it: ``email/message.py``."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    placed = sorted((path.relative_to(root).as_posix(), path) for path in root.rglob("*.py"))
-    kept = {module: path for module, path in placed if not _is_left_out(module)}
-    if not kept:
+    found: dict[str, Path] = {}
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if not _is_left_out(name)]
+        for name in names:
+            path = Path(folder, name)
+            if path.suffix == ".py" and not _is_left_out(path.stem):
+                found[path.relative_to(root).as_posix()] = path
+    if not found:
         raise DataError(
             f"python_stdlib: no source file under {root}; this interpreter was installed without its library"
         )
-    return kept
+    return dict(sorted(found.items()))
 
 
 def _is_left_out(name: str) -> bool:
