@@ -119,15 +119,16 @@ def _differences(place: Place, old: Any, new: Any) -> list[Difference]:
 def _resolve_paths(source: Source) -> None:
     for field in COMPONENT_FIELDS:
         value = source.data.get(field)
-        items = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
-        for index, item in items:
-            place: Place = (field,) if index is None else (field, index)
-            if isinstance(item, dict):
-                resolved = {key: _resolved(source, (*place, key), given) for key, given in item.items()}
-                if index is None:
-                    source.data[field] = resolved
-                else:
-                    value[index] = resolved
+        if isinstance(value, list):
+            source.data[field] = [_with_paths(source, (field, index), item) for index, item in enumerate(value)]
+        elif value is not None:
+            source.data[field] = _with_paths(source, (field,), value)
+
+
+def _with_paths(source: Source, place: Place, component: Any) -> Any:
+    if not isinstance(component, dict):
+        return component
+    return {key: _resolved(source, (*place, key), given) for key, given in component.items()}
 
 
 def _resolved(source: Source, place: Place, given: Any) -> Any:

@@ -13,6 +13,7 @@ import time
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pluggy
 
@@ -117,7 +118,7 @@ def _ask(hook: str, implementation: pluggy.HookImpl) -> list[object]:
             f"hook '{hook}' is a wrapper; it would see other plugins' components, so return your own only"
         )
     try:
-        offered = implementation.function()
+        offered: Any = implementation.function()
         return [] if offered is None else list(offered)
     except KeyboardInterrupt:
         raise

@@ -71,11 +71,13 @@ def _enter(here: Any, part: str | int, following: str | int, text: str) -> Any:
         raise ConfigError(f"--set {text}: '{part}' cannot be set inside {here!r}")
     elif here.get(part) is None:
         here[part] = [] if isinstance(following, int) else {}
-    if isinstance(here[part], str) and isinstance(following, str):
-        here[part] = {"name": here[part]}
-    elif isinstance(here[part], dict | list):
-        here[part] = here[part].copy()  # an alias may share it with another place of the file
-    return here[part]
+    container: Any = here
+    inner = container[part]
+    if isinstance(inner, str) and isinstance(following, str):
+        container[part] = {"name": inner}
+    elif isinstance(inner, dict | list):
+        container[part] = inner.copy()  # an alias may share it with another place of the file
+    return container[part]
 
 
 def _put(here: Any, part: str | int, value: Any, text: str) -> None:

@@ -94,7 +94,7 @@ def build_run_model(registry: Registry) -> type[RunConfig]:
         elif field in OPTIONAL:
             annotation = Optional[annotation]  # noqa: UP045 - Annotated types have no "|" at run time
         info = RunConfig.model_fields[field]
-        length = {"min_length": 1} if field == "losses" else {}
+        length: dict[str, Any] = {"min_length": 1} if field == "losses" else {}
         given: dict[str, Any] = {} if info.is_required() else {"default": info.default, "validate_default": True}
         fields[field] = (annotation, Field(description=info.description, **given, **length))
     return create_model("RunConfig", __base__=RunConfig, __doc__=RunConfig.__doc__, **fields)

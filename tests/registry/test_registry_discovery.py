@@ -181,7 +181,7 @@ def test_an_unreadable_entry_points_file_spoils_nobody_else(
 
 def test_one_class_through_two_entry_points_is_no_clash(install: Install, discover: Discover) -> None:
     install("good")
-    install("again", value="fixture_good")
+    install("again", value="fixture_good", source="unused = True\n")
     registry, _ = discover(only="good,again")
     assert list(registry.classes("loss")) == ["good_loss"]
 

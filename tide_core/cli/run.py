@@ -17,7 +17,7 @@ from .common import INTERRUPTED, load_registry, override_option, plugin_option, 
     "--resume/--no-resume", default=True, help="Go on from the run's newest checkpoint if it has one (default), or not."
 )
 @click.option("--allow-changes", is_flag=True, help="Resume although the run file has changed since the checkpoint.")
-def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], resume: bool, allow_changes: bool) -> None:
+def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], resume: bool, allow_changes: bool) -> int:
     """Train the student as FILE says. A run that was interrupted goes on where it stopped.
 
     \b
