@@ -244,8 +244,8 @@ class _SliceView:
     def _likelihoods(self) -> Tensor:
         """Student log-likelihoods [a] of the slice's chunks: sums over their tokens, in float32."""
         rows, start = self.work.student, self.part.chunk_start
-        target = rows.target[self.part.rows, None]
-        token = self.logits.gather(1, target)[:, 0] - self.logits.logsumexp(1)
+        # log_softmax inside cross_entropy subtracts the maximum first: near certainty, gather - logsumexp would round.
+        token = -torch.nn.functional.cross_entropy(self.logits, rows.target[self.part.rows], reduction="none")
         count = self.part.chunk_stop - start
         # Positions outside every chunk are summed into one extra entry, which is cut off: no selection, no host sync.
         chunk = rows.chunk[self.part.rows]

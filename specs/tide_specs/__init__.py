@@ -19,7 +19,7 @@ from .errors import (
     UnavailableError,
 )
 from .evaluator import Estimate, Evaluation, EvaluationContext, Evaluator
-from .events import CheckpointSaved, EvaluationFinished, MetricsLogged, RunFinished, RunStarted, StepFinished
+from .events import CheckpointSaved, EvaluationFinished, MetricsLogged, RunFinished, RunStarted, RunStatus, StepFinished
 from .hooks import COMPONENT_HOOKS, CONTRACT_VERSION, PROJECT, ComponentHooks, LifecycleHooks, hookimpl, hookspec
 from .interpolation import Interpolation
 from .layout import AttentionLayout, BlockCausal, BlockDiffusion, Cached, Causal, Full
@@ -88,6 +88,7 @@ __all__ = [
     "Role",
     "RunFinished",
     "RunStarted",
+    "RunStatus",
     "Runtime",
     "Sampled",
     "Sampler",
