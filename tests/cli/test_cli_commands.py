@@ -7,11 +7,13 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import PositiveInt
 
+from tide_core.cli.catalogue import type_text
 from tide_core.cli.main import COMMANDS, cli
 
 READY = cli.list_commands(None)  # type: ignore[arg-type]
@@ -121,7 +123,7 @@ class TestComponents:
         assert (record["kind"], record["name"], record["deprecated"]) == ("loss", "objector", "2.0; use reverse_calm")
         assert record["options"][2] == {
             "name": "limit",
-            "type": "int | null (>= 1)",
+            "type": "int (>= 1) | null",
             "required": False,
             "default": None,
             "description": "a number, or nothing",
@@ -219,3 +221,21 @@ class TestRun:
         monkeypatch.setenv("RANK", "1")
         assert tide("run", "run.yaml") == (0, "", "")
         assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [
+        (int, "int"),
+        (int | None, "int | null"),
+        (PositiveInt | None, "int (> 0) | null"),
+        (Literal["a", "b"] | None, "a | b | null"),
+        (tuple[str, ...], "list of str"),
+        (tuple[float, float], "[float, float]"),
+        (list[int | str], "list of int | str"),
+        (dict[str, Any], "mapping"),
+        (dict[str, list[int]], "mapping to list of int"),
+    ],
+)
+def test_types_are_written_in_words(annotation: Any, text: str) -> None:
+    assert type_text(annotation) == text

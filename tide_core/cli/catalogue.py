@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import re
-from typing import Any
+import types
+from collections import abc
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -46,30 +48,42 @@ def record(registry: Registry, cls: type[Component]) -> dict[str, Any]:
 
 
 def _option(name: str, field: FieldInfo) -> dict[str, Any]:
-    limits = ", ".join(
-        f"{sign} {getattr(limit, key)}"
-        for limit in field.metadata
-        for key, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-        if hasattr(limit, key)
-    )
     required = field.is_required()
     default = None if required else field.get_default(call_default_factory=True)
     return {
         "name": name,
-        "type": type_text(field.annotation) + (f" ({limits})" if limits else ""),
+        "type": type_text(field.annotation) + limits(field.metadata),
         "required": required,
         "default": None if default is PydanticUndefined else default,
         "description": field.description or "",
     }
 
 
+def limits(metadata: Sequence[Any]) -> str:
+    """`` (> 0, < 1)`` for the bounds among a field's metadata, or nothing."""
+    signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+    bounds = [f"{sign} {getattr(item, key)}" for item in metadata for key, sign in signs if hasattr(item, key)]
+    return f" ({', '.join(bounds)})" if bounds else ""
+
+
 def type_text(annotation: Any) -> str:
-    """A type as an author would write it, without module names."""
-    text = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    text = re.sub(r"Literal\[([^\]]*)\]", lambda match: match.group(1).replace(", ", " | "), text)
-    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", text).replace("NoneType", "null").replace("None", "null")
+    """A type in the words of a run file: ``linear | cosine``, ``int (> 0) | null``, ``list of str``."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in (None, type(None)):
+        return "null"
+    if origin is Annotated:
+        return type_text(arguments[0]) + limits(arguments[1:])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        return " | ".join(map(type_text, arguments))
+    if origin is tuple and Ellipsis not in arguments:
+        return f"[{', '.join(map(type_text, arguments))}]"
+    if origin in (list, tuple, set, frozenset, abc.Sequence):
+        return f"list of {type_text(arguments[0])}"
+    if origin in (dict, abc.Mapping):
+        return "mapping" if arguments[1] is Any else f"mapping to {type_text(arguments[1])}"
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def _ports(cls: type[Component]) -> dict[str, Any]:
