@@ -21,6 +21,7 @@ from tide_specs import (
     Full,
     Head,
     TextTokenizer,
+    UnavailableError,
 )
 
 from .network import Network
@@ -67,6 +68,10 @@ class TransformersDenoiser(Denoiser):
             raise NotImplementedError(
                 "a bidirectional model revises every position at every step: nothing can be cached"
             )
+        if not self.network.caches:
+            raise NotImplementedError(f"{self.network.family} does not use a key/value cache")
+        if "cached" not in self.network.attention.layouts:
+            raise UnavailableError(f"attention {self.network.attention.name!r} does not serve decoding with a cache")
         from .session import CachedSession
 
         return CachedSession(self.network, self.record, rows)

