@@ -123,7 +123,7 @@ class TestComponents:
         assert (record["kind"], record["name"], record["deprecated"]) == ("loss", "objector", "2.0; use reverse_calm")
         assert record["options"][2] == {
             "name": "limit",
-            "type": "int (>= 1) | null",
+            "type": "int | null (>= 1)",
             "required": False,
             "default": None,
             "description": "a number, or nothing",
