@@ -17,6 +17,7 @@ CONFIG = {
     "training": {"steps": 10, "betas": [0.9, 0.95]},
     "losses": [{"name": "calm"}],
     "long": "x" * 9000,
+    "data": {"name": "jsonl", "path": "t.jsonl"},
     "none": None,
 }
 COMPONENT = {
@@ -33,7 +34,7 @@ def start(directory, config=CONFIG, first_step=0):
         run_id="run-1",
         directory=str(directory),
         config=config,
-        facts={"data": {"hash": "abc123"}},
+        facts={"data": "abc123", "versions": {"torch": "2.13"}},
         components=[COMPONENT],
         total_steps=10,
         first_step=first_step,
@@ -103,9 +104,15 @@ def test_a_parameter_changed_by_a_resumed_run_is_a_tag(run):
 
 def test_versions_facts_and_checkpoints_are_tags(run):
     assert run.data.tags["component.loss.calm"] == "version 3, tide-distill 0.1.0"
-    assert run.data.tags["facts.data.hash"] == "abc123"
+    assert run.data.tags["facts.versions.torch"] == "2.13"
     assert run.data.tags["tide.checkpoint"] == "somewhere/step-2"
     assert run.data.tags["artifact.student"]
+
+
+def test_the_data_and_its_hash_are_the_runs_dataset(store, run):
+    dataset = store[0].get_run(run.info.run_id).inputs.dataset_inputs[0].dataset
+    assert (dataset.name, dataset.digest) == ("jsonl", "abc123")
+    assert "t.jsonl" in dataset.source
 
 
 def test_metrics_have_a_history_and_evaluations_an_interval(store, run):

@@ -213,10 +213,13 @@ def test_every_step_commits_something_in_every_open_row(data):
     chosen = choose(scores.double(), open_, commit=commit, quota=quota, threshold=threshold)
     assert not (chosen & ~open_).any()
     assert (chosen.any(1) == open_.any(1)).all()
-    if commit != "threshold":
-        assert (chosen.sum(1) >= open_.sum(1).clamp(max=quota)).all()
-    if commit != "quota":
-        assert (chosen | ~open_ | (scores < threshold)).all()
+    above = (open_ & (scores >= threshold)).sum(1)
+    expected = {
+        "quota": open_.sum(1).clamp(max=quota),
+        "threshold": above.maximum(open_.any(1).int()),
+        "threshold_or_quota": above.maximum(open_.sum(1).clamp(max=quota)),
+    }
+    assert (chosen.sum(1) == expected[commit]).all()
     for row in range(rows):
         left_out = scores[row][open_[row] & ~chosen[row]]
         assert not len(left_out) or scores[row][chosen[row]].min() >= left_out.max()

@@ -9,11 +9,11 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from tide_specs import (
@@ -63,6 +63,7 @@ class TrackedRun:
         self._log_tags(
             {**_versions(event.components), **flatten(event.facts, "facts"), "tide.directory": event.directory}
         )
+        self._log_dataset(event)
         self._client.log_text(self._run, yaml.safe_dump(plain(event.config), sort_keys=False), "run.yaml")
         self._client.log_text(self._run, json.dumps(plain(event.components), indent=1), "components.json")
         if self._options.system_metrics:
@@ -129,6 +130,16 @@ class TrackedRun:
         # MLflow never overwrites a parameter: what a resumed run changed becomes a tag.
         changed = {k: v for k, v in parameters.items() if k in logged and logged[k] != v}
         self._log_tags({f"changed.{key}": value for key, value in changed.items()})
+
+    def _log_dataset(self, event: RunStarted) -> None:
+        """Log which data the run sees, so that MLflow can show and filter runs by it."""
+        data, digest = event.config.get("data"), event.facts.get("data")
+        if isinstance(data, Mapping) and isinstance(digest, str):
+            options = cast("Mapping[str, object]", data)
+            record = Dataset(
+                name=str(options.get("name")), digest=digest[:36], source_type="tide", source=json.dumps(plain(options))
+            )
+            self._client.log_inputs(self._run, [DatasetInput(record)])
 
     def _log_tags(self, tags: Mapping[str, str]) -> None:
         records = [RunTag(safe_key(key), shorten(value, 4000)) for key, value in tags.items()]
