@@ -195,17 +195,9 @@ def objections(checker: Checker) -> Iterator[Problem]:
 
 
 def terms(checker: Checker) -> Iterator[Problem]:
-    """The terms of the loss add up to something, and each is named once."""
-    losses = checker.config.losses
-    if all(loss.weight == 0 for loss in losses):
+    """The terms of the loss add up to something."""
+    if all(loss.weight == 0 for loss in checker.config.losses):
         yield checker.problem(("losses",), "every loss has weight 0, so there is nothing to learn")
-    for index, loss in enumerate(losses):
-        if loss.name in {other.name for other in losses[:index]}:
-            yield checker.problem(
-                ("losses", index),
-                f"'{loss.name}' is listed twice; both are summed and logged under one name",
-                warning=True,
-            )
 
 
 def warm_up(checker: Checker) -> Iterator[Problem]:

@@ -155,7 +155,7 @@ def chosen(candidates: Sequence[Candidate], environment: Mapping[str, str]) -> t
     for candidate in candidates:
         names = {candidate.name, candidate.distribution}
         listed = only is None or candidate.bundled or candidate.asked_for or bool(names & only)
-        (kept if listed and not names & (blocked - {DISTRIBUTION}) else left).append(candidate)
+        (kept if listed and not names & blocked else left).append(candidate)
     return kept, left
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import operator
 import pickle
 import re
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,12 @@ def test_a_single_file_is_a_plugin_and_its_components_pickle(discover: Discover)
     again, _ = discover(only="", plugin_files=[str(TOY)])
     assert again.classes("loss")["reverse_calm"] is type(loss)
     assert str(registry.origin(loss)) == f"plugin 'toy_components' ({TOY})"
+
+
+def test_worker_processes_can_load_a_single_file_plugin(discover: Discover) -> None:
+    registry, _ = discover(only="", plugin_files=[str(TOY)])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(operator.attrgetter("temperature"), registry.build("loss", "reverse_calm")).result() == 2.0
 
 
 def test_a_file_that_does_not_exist_is_an_error_at_once() -> None:
