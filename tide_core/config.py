@@ -9,8 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tide_specs import ConfigError
-
 from .config_errors import explain_all
 from .overrides import apply_override
 from .problems import Problem, RunFileError
@@ -144,7 +142,6 @@ def _resolved(source: Source, place: Place, given: Any) -> Any:
 
 
 __all__ = [
-    "ConfigError",
     "Difference",
     "LoadedRun",
     "RunConfig",
