@@ -211,10 +211,10 @@ def _check_same_text(ours: _Tokens, theirs: _Tokens, own: Ints, bases: Ints) -> 
         busy &= np.bincount(side.keys >> 32, minlength=count) > _ENOUGH
     common = ours.keys[own]
     met = np.bincount(common[(common & 0xFFFF_FFFF) != _TURN_END] >> 32, minlength=count) > 0
-    wrong = np.flatnonzero(complete & busy & ~met)
-    if len(wrong):
+    wrong: list[int] = np.flatnonzero(complete & busy & ~met).tolist()
+    if wrong:
         example = int(np.searchsorted(bases, wrong[0], side="right")) - 1
         raise AlignmentError(
-            f"message {int(wrong[0] - bases[example])} of example {example} has no token boundary that both tokenizations "
+            f"message {wrong[0] - int(bases[example])} of example {example} has no token boundary that both tokenizations "
             "share: the two encodings are not of the same text"
         )

@@ -37,6 +37,9 @@ class Backends:
         self.added_ids = frozenset(token["id"] for token in state["added_tokens"])
         self.prefixing = prefixing_of(state)
         self.spells_bytes = spelling_of(state) != "wordpiece"
+        self.normalises = any(
+            part["type"] not in ("Prepend", "Replace") for part in component_types(state["normalizer"])
+        )
         self.pieces = vocabulary_bytes(state, tokenizer.get_vocab(), 1 + max(tokenizer.get_vocab().values()))
 
     @cached_property

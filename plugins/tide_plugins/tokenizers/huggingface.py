@@ -245,7 +245,8 @@ class HuggingFaceTokenizer(TextTokenizer):
             ):
                 ids, text = encoding.ids, " " * slots[n].glued + slots[n].text
                 spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-                ends = spanned_ends(text, spans, [self._backends.pieces[i] for i in ids])
+                pieces = [self._backends.pieces[i] for i in ids]
+                ends = spanned_ends(text, spans, pieces, composes=self._backends.normalises)
                 results[n] = (ids, drop_empty(ends - 1) if slots[n].glued else ends)
         return results
 

@@ -40,13 +40,14 @@ def drop_empty(ends: Ends) -> Ends:
     return np.where(ends > before, ends, -1).astype(np.int32)
 
 
-def spanned_ends(text: str, spans: NDArray[np.int64], pieces: Sequence[bytes | None]) -> Ends:
+def spanned_ends(text: str, spans: NDArray[np.int64], pieces: Sequence[bytes | None], *, composes: bool = True) -> Ends:
     """Return the ends [n] from character spans [n, 2], -1 where a token bounds nothing.
 
     Args:
         text: the text that was encoded.
         spans: first and past-the-last character of each token, as a fast tokenizer reports them.
         pieces: bytes of each token; ``None`` where unknown.
+        composes: whether the tokenizer normalises, so that several characters may have become one.
     """
     if not len(spans):
         return np.zeros(0, dtype=np.int32)
@@ -55,7 +56,8 @@ def spanned_ends(text: str, spans: NDArray[np.int64], pieces: Sequence[bytes | N
     end = np.where(spans[:, 1] > spans[:, 0], end, -1)
     following = np.append(np.minimum.accumulate(np.where(end >= 0, start, len_bytes(place))[::-1])[::-1][1:], place[-1])
     known = _split_repeats(start, end, text.encode(), pieces)
-    _settle_compositions(text, place, end, following)
+    if composes:
+        _settle_compositions(text, place, end, following)
     end = np.where(end > following, -1, end)
     return drop_empty(np.where(known >= 0, known, end).astype(np.int32))
 
