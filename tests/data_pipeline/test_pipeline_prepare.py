@@ -100,7 +100,7 @@ def test_what_keeps_nothing_to_train_on_is_dropped_and_counted(tmp_path: Path) -
 
 
 def test_no_usable_example_is_an_error_that_says_the_counts(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'listed', split 'train': no usable example: the dataset is empty"):
+    with pytest.raises(DataError, match=r"'listed', split 'train': no usable example: the split is empty"):
         prepared(tmp_path)
     with pytest.raises(DataError, match=r"2 of 2: prompt longer than the window; raise data.max_length"):
         prepared(tmp_path, ("a" * 20, "x"), ("a" * 30, "y"), max_length=10)

@@ -6,7 +6,7 @@ Shapes: B rows, L tokens of a side, padded to the longest row, rounded up; C chu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def _side(sides: Sequence[RowSide], offsets: NDArray[np.int64], pad: int, multip
     width = -(-int(lengths.max()) // multiple) * multiple
     valid = np.arange(width) < lengths[:, None]
 
-    def padded(values: Sequence[NDArray[np.generic]], filler: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    def padded(values: Sequence[NDArray[Any]], filler: NDArray[np.int64] | int) -> NDArray[np.int64]:
         out = np.empty(valid.shape, dtype=np.int64)
         out[:] = filler
         out[valid] = np.concatenate(values)
@@ -73,7 +73,7 @@ def _side(sides: Sequence[RowSide], offsets: NDArray[np.int64], pad: int, multip
     )
 
 
-def _integers(values: NDArray[np.generic]) -> Tensor:
+def _integers(values: NDArray[Any]) -> Tensor:
     import torch  # here, because worker processes import this package and encode without torch
 
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))

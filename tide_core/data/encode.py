@@ -59,7 +59,9 @@ def encode_group(examples: Sequence[Example], first: int, recipe: Recipe) -> tup
 def _located(error: Exception, example: Example) -> TideError:
     where = example.source or example.key
     if isinstance(error, TideError):
-        return error if where in str(error) else type(error)(f"{where}: {error}")
+        if where not in str(error):
+            error.args = (f"{where}: {error}",)
+        return error
     return PluginError(f"{where}: this example cannot be encoded: {type(error).__name__}: {error}")
 
 

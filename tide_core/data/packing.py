@@ -7,6 +7,7 @@ example was filled to whole blocks before it got here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def join(rows: Sequence[Row], sample: int) -> Row:
 
 
 def _join_sides(sides: Sequence[RowSide], offsets: Sequence[int]) -> RowSide:
-    def joined(of: Callable[[RowSide], NDArray[np.generic]]) -> NDArray[np.generic]:
+    def joined(of: Callable[[RowSide], NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate([of(side) for side in sides])
 
     lengths = [len(side.ids) for side in sides]

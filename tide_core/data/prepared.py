@@ -106,12 +106,13 @@ def prepare(
 
     def encoded() -> Encoded:
         examples = islice(dataset.examples(split), max_examples)
-        return encode_all(_counted(examples, max_examples, progress), recipe, workers)
+        total = PreparationReport()
+        for batch, report in encode_all(_counted(examples, max_examples, progress), recipe, workers):
+            total += report
+            yield batch, report
+        _require_rows(total, f"data '{dataset.name}', split '{split}'")
 
-    try:
-        store = open_or_write(Path(cache_directory) / fingerprint, encoded)
-    except DataError as error:
-        raise DataError(f"data '{dataset.name}', split '{split}': {error}") from error
+    store = open_or_write(Path(cache_directory) / fingerprint, encoded)
     logger.info("%s: %s", split, store.report)
     if not dataset.packing:
         return PreparedData(store, fingerprint)
@@ -132,6 +133,17 @@ def windows(dataset: Dataset, multiple: int, teacher_multiple: int) -> tuple[int
             choice = f"{below} or {above}" if below else str(above)
             raise ConfigError(f"data.{field}: {length} is not a multiple of the block size {block}; use {choice}")
     return dataset.max_length, teacher
+
+
+def _require_rows(report: PreparationReport, where: str) -> None:
+    if report.kept:
+        return
+    if not report.examples:
+        raise DataError(f"{where}: no usable example: the split is empty")
+    reasons = "; ".join(f"{count} of {report.examples}: {reason}" for reason, count in report.dropped.items())
+    raise DataError(
+        f"{where}: no usable example: {reasons}; raise data.max_length, or check which messages are trained on"
+    )
 
 
 def _packed(store: Store, window: int, teacher_window: int) -> list[NDArray[np.int64]]:

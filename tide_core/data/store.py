@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +39,7 @@ class Store:
         self._starts = np.cumsum(sizes) - sizes
         self.size = int(sizes.sum())
         self.has_teacher = "teacher_ids" in reader.schema.names
-        self._views: dict[int, dict[str, tuple[NDArray[np.int64], NDArray[np.generic]]]] = {}
+        self._views: dict[int, dict[str, tuple[NDArray[np.int64], NDArray[Any]]]] = {}
 
     def row(self, index: int) -> Row:
         """Return one row; its arrays are read-only views of the file."""
@@ -64,11 +65,11 @@ class Store:
             chunk=self._list(f"{name}_chunk", number, place),
         )
 
-    def _list(self, column: str, number: int, place: int) -> NDArray[np.generic]:
+    def _list(self, column: str, number: int, place: int) -> NDArray[Any]:
         offsets, values = self._view(number)[column]
         return values[offsets[place] : offsets[place + 1]]
 
-    def _view(self, number: int) -> dict[str, tuple[NDArray[np.int64], NDArray[np.generic]]]:
+    def _view(self, number: int) -> dict[str, tuple[NDArray[np.int64], NDArray[Any]]]:
         if number not in self._views:
             batch = self._batches[number]
             self._views[number] = {
@@ -84,7 +85,7 @@ def open_or_write(directory: Path, encoded: Callable[[], Encoded]) -> Store:
 
     Of several processes that race, the first one writes; the others wait on a file lock, which the operating system
     releases even when its holder is killed, and then find the entry. Raises ``DataError`` when the cache cannot be
-    written, and passes on what ``encoded`` raises.
+    written; passes on what ``encoded`` raises, and then writes nothing.
     """
     if (store := _opened(directory)) is not None:
         return store
@@ -128,7 +129,6 @@ def _write(directory: Path, encoded: Encoded) -> None:
     try:
         partial.mkdir()
         report = _write_rows(partial / ROWS, encoded)
-        _require_rows(report)
         (partial / REPORT).write_text(json.dumps(report.as_dict()), encoding="utf-8")
         shutil.rmtree(directory, ignore_errors=True)
         os.replace(partial, directory)
@@ -151,15 +151,6 @@ def _write_rows(path: Path, encoded: Encoded) -> PreparationReport:
         if writer is not None:
             writer.close()
     return total
-
-
-def _require_rows(report: PreparationReport) -> None:
-    if report.kept:
-        return
-    if not report.examples:
-        raise DataError("no usable example: the dataset is empty")
-    reasons = "; ".join(f"{count} of {report.examples}: {reason}" for reason, count in report.dropped.items())
-    raise DataError(f"no usable example: {reasons}; raise data.max_length, or check which messages are trained on")
 
 
 def _unwritable(directory: Path, error: OSError) -> DataError:

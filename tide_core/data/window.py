@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,7 @@ def fill_blocks(side: FlatSide, multiple: int, token: int) -> FlatSide:
         return side
     given = positions_of(lengths) < np.repeat(side.lengths, lengths)
 
-    def spread(values: NDArray[np.generic], filler: int) -> NDArray[np.generic]:
+    def spread(values: NDArray[Any], filler: int) -> NDArray[Any]:
         out = np.full(len(given), filler, dtype=values.dtype)
         out[given] = values
         return out
@@ -147,7 +148,7 @@ def fill_blocks(side: FlatSide, multiple: int, token: int) -> FlatSide:
     )
 
 
-def _join(arrays: Sequence[NDArray[np.generic]], dtype: type[np.generic]) -> NDArray[np.generic]:
+def _join(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
     if not arrays:
         return np.zeros(0, dtype=dtype)
     return np.concatenate(arrays).astype(dtype, copy=False)

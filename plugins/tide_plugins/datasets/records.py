@@ -60,8 +60,10 @@ def _turn(turn: object, at: str, where: str) -> Message:
             raise DataError(f"{where}: {at} has no '{name}'")
     role = _string(fields["role"], f"{at}.role", where)
     content = _string(fields["content"], f"{at}.content", where)
-    if not role:
-        raise DataError(f"{where}: {at}.role is empty")
+    if role in ("", "text"):
+        raise DataError(
+            f"{where}: {at}.role is '{role}'; use system, user, assistant or another role of the chat template"
+        )
     return Message(role=role, content=content, trainable=role == "assistant")
 
 
