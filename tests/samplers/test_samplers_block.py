@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from sampler_toys import EOT, FIRST, MASK, TableDenoiser
 
 from tide_plugins.samplers import BlockSampler
-from tide_plugins.samplers.policies import choose
-from tide_specs import ConfigError
+from tide_plugins.samplers.policies import choose, propose
+from tide_plugins.samplers.randomness import row_generators
+from tide_specs import ConfigError, Head
 
 FORMS = [("bidirectional", None), ("block_diffusion", 2), ("block_causal", 4)]
 POLICIES = [
@@ -247,3 +248,21 @@ def test_misfits_are_named():
 def test_components_are_importable_without_torch():
     code = "import sys, tide_plugins.samplers; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 5.0])
+def test_scores_come_from_the_untempered_distribution_without_the_mask_token(temperature):
+    p = np.array([0.5, 0.3, 0.2])
+    head = Head(torch.eye(4))
+    hidden = torch.tensor([[9.0, *np.log(p)]], dtype=torch.float32)
+    generators = row_generators([[1]], 0, torch.device("cpu"))
+
+    def score(kind):
+        tokens, scores = propose(hidden, head, forbidden=0, score=kind, temperature=temperature, generators=generators)
+        return int(tokens[0]) - 1, float(scores[0])
+
+    token, confidence = score("confidence")
+    assert confidence == pytest.approx(p[token], rel=1e-5)
+    assert score("margin")[1] == pytest.approx(0.2, rel=1e-5)
+    assert score("entropy")[1] == pytest.approx(float(np.exp((p * np.log(p)).sum())), rel=1e-5)
+    assert 0.0 <= score("random")[1] < 1.0
