@@ -107,9 +107,9 @@ def _sees(layout: AttentionLayout, row: int, query: Place, key: Place, window: i
         return same
     if window is not None and not -window < query.token - key.token < window:
         return False
-    if layout.documents is not None and key.new is not None and query.new is not None:
-        if int(layout.documents[row, query.new]) != int(layout.documents[row, key.new]):
-            return False
+    packed = layout.documents is not None and key.new is not None and query.new is not None
+    if packed and int(layout.documents[row, query.new]) != int(layout.documents[row, key.new]):
+        return False
     return rule(layout, query, key)
 
 

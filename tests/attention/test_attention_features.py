@@ -158,7 +158,7 @@ def test_availability_is_honest_about_devices_and_dtypes() -> None:
 
 def test_flex_refuses_to_train_on_cpu() -> None:
     layout = Full(length=6)
-    with pytest.raises(UnavailableError, match="'flex' cannot train here: .*no backward pass on cpu.*use sdpa"):
+    with pytest.raises(UnavailableError, match=r"'flex' cannot train here: .*no backward pass on cpu.*use sdpa"):
         Flex().attend(*inputs(layout), layout, AttentionOptions(scale=1.0))
 
 

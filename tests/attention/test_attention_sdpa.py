@@ -54,7 +54,7 @@ def test_two_streams_and_block_causal_skip_more_than_half() -> None:
 def test_tiles_cover_each_query_once_and_all_that_it_sees(name: str, size: int) -> None:
     layout = LAYOUTS[name]
     found = tiles(layout, size)
-    assert [tile.queries[0] for tile in found][0] == 0
+    assert found[0].queries[0] == 0
     assert all(before.queries[1] == after.queries[0] for before, after in pairwise(found))
     assert found[-1].queries[1] == layout.query_length
     seen = layout.dense()[0, 0]

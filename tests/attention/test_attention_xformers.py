@@ -11,7 +11,7 @@ from attention_cases import CASES, LAYOUTS, inputs, looped, outcome, textbook, v
 from tide_plugins.attention.eager import Eager
 from tide_plugins.attention.sequences import sequences
 from tide_plugins.attention.xformers import Xformers
-from tide_specs import AttentionLayout, AttentionOptions, BlockDiffusion, Full
+from tide_specs import AttentionLayout, AttentionOptions, BlockDiffusion
 
 needs_package = pytest.mark.skipif(find_spec("xformers") is None, reason="the package xformers is not installed")
 OPTIONS = AttentionOptions(scale=0.4)
@@ -93,7 +93,7 @@ def test_no_hidden_product_is_computed_and_growth_bounds_the_copies() -> None:
 
 @needs_package
 def test_xformers_says_that_it_needs_cuda() -> None:
-    backend, layout = Xformers(), Full(length=6)
+    backend = Xformers()
     assert "computes on cuda only, not on cpu" in str(backend.available(CPU, torch.float32))
     assert backend.available(torch.device("cuda"), torch.bfloat16) is None
     assert "no kernel for torch.float64" in str(backend.available(torch.device("cuda"), torch.float64))
