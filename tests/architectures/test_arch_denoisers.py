@@ -11,7 +11,7 @@ from arch_models import FAMILIES, Make
 from torch import Tensor
 
 from tide_plugins.architectures.adapter.shift import detect_shift
-from tide_specs import DecodingSession, Denoiser, Runtime, UnavailableError
+from tide_specs import DataError, DecodingSession, Denoiser, Runtime, UnavailableError
 
 LENGTH, BLOCK = 12, 4
 ALL = torch.full((2,), LENGTH)
@@ -177,6 +177,27 @@ def test_a_training_model_with_recomputation_decodes_all_the_same(make: Make, ru
         session = denoiser.session(2)
         session.extend(ids[:, :BLOCK])
         close(session.hidden(ids[:, BLOCK : 2 * BLOCK]), plain.hidden(ids, ids, ALL)[:, BLOCK : 2 * BLOCK])
+
+
+def test_nothing_follows_half_a_block(make: Make, runtime: Runtime, ids: Tensor) -> None:
+    session = load(make, runtime, form="block_diffusion", block_size=BLOCK).session(2)
+    session.extend(ids[:, :6])
+    with pytest.raises(ValueError, match="ends inside a block of 4"):
+        session.extend(ids[:, 6:8])
+
+
+@pytest.mark.parametrize(("name", "longest"), [("bert", 64), ("roberta", 62), ("gpt2", 64), ("opt", 64)])
+def test_rows_longer_than_a_learned_position_table_are_refused(
+    name: str, longest: int, make: Make, runtime: Runtime
+) -> None:
+    denoiser = load(make, runtime, name)
+    for length in (longest, longest + 1):
+        ids = torch.full((1, length), 5)
+        if length > longest:
+            with pytest.raises(DataError, match=f"has learned {longest} positions, but a row has {length} tokens"):
+                denoiser.hidden(ids, ids, torch.tensor([length]))
+        else:
+            denoiser.hidden(ids, ids, torch.tensor([length]))
 
 
 def test_bidirectional_models_have_no_session(make: Make, runtime: Runtime) -> None:

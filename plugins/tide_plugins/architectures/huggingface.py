@@ -140,8 +140,8 @@ class HuggingFace(Architecture):
 
     @property
     def named_mask_token(self) -> str | None:
-        """The mask token given, or the one recorded in ``tide.json``."""
-        return self._setting("mask_token", None)
+        """The mask token given, or the one recorded in ``tide.json`` for the tokenizer beside it."""
+        return self.mask_token if self.tokenizer_from is not None else self._setting("mask_token", None)
 
     @property
     def stream_order(self) -> Order:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tide_specs import AttentionBackend, AttentionLayout, Head, UnavailableError
+from tide_specs import AttentionBackend, AttentionLayout, Cached, DataError, Head, UnavailableError
 
 from .interface import AttentionPass, Seen
 
@@ -28,6 +28,7 @@ class Network:
         self.caches = False
         self.takes_cache = "past_key_values" in accepted
         self.position_offset = _position_offset(self.base)
+        self.longest = _position_table(self.base, self.position_offset)
         if "position_ids" not in accepted:
             raise UnavailableError(
                 f"{self.family} takes no position_ids, so that TIDE cannot say where its tokens stand"
@@ -51,6 +52,11 @@ class Network:
         backend: AttentionBackend | None = None,
     ) -> Tensor:
         """Ids [B, P], positions [B or 1, P] from 0 -> hidden states [B, P, H], as the head wants them."""
+        length = layout.length + (layout.cached if isinstance(layout, Cached) else 0)
+        if self.longest is not None and length > self.longest:
+            raise DataError(
+                f"{self.family} has learned {self.longest} positions, but a row has {length} tokens: shorten it"
+            )
         handed = AttentionPass(layout=layout, backend=backend or self.attention, seen=seen)
         extra: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None} if self.takes_cache else {}
         out = self.base(
@@ -110,3 +116,15 @@ def _position_offset(base: Any) -> int:
     if hasattr(embeddings, "create_position_ids_from_input_ids"):
         return int(embeddings.padding_idx) + 1
     return 0
+
+
+def _position_table(base: Any, offset: int) -> int | None:
+    """Return how many positions a learned table has; ``None`` for models without one."""
+    tables = [m for name, m in base.named_modules() if isinstance(m, nn.Embedding) and _is_position(name)]
+    offset = max([offset, *(int(getattr(table, "offset", 0)) for table in tables)])
+    return min((table.num_embeddings - offset for table in tables), default=None)
+
+
+def _is_position(name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return last in ("wpe", "embed_positions", "position_embeddings")

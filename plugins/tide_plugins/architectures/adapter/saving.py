@@ -22,7 +22,6 @@ class Record:
     order: Order
     causal: bool
     mask_token: str | None
-    mask_token_id: int | None
 
 
 def record_of(component: HuggingFace, tokenizer: TextTokenizer) -> Record:
@@ -35,7 +34,6 @@ def record_of(component: HuggingFace, tokenizer: TextTokenizer) -> Record:
         order=component.stream_order,
         causal=component.causal_blocks,
         mask_token=component.mask_token or getattr(native, "mask_token", None),
-        mask_token_id=tokenizer.mask_token_id,
     )
 
 

@@ -63,10 +63,14 @@ class CachedSession(DecodingSession):
         self.cache.keep(rows, self.filled)
 
     def _append(self, clean: Tensor, lengths: Tensor | None) -> Tensor:
-        count = clean.shape[1]
-        native = self._native(clean, lengths)
-        before, even = self.lengths, lengths is None and bool((self.lengths == self.filled).all())
+        count, before = clean.shape[1], self.lengths
         added = torch.full_like(before, count) if lengths is None else lengths.to(before)
+        if self.block_size is not None and bool(((before % self.block_size > 0) & (added > 0)).any()):
+            raise ValueError(
+                f"a row ends inside a block of {self.block_size}: only whole blocks can be followed by more"
+            )
+        native = self._native(clean, lengths)
+        even = lengths is None and bool((before == self.filled).all())
         self.lengths = before + added
         self.filled = self.filled + count if even else int(self.lengths.max())
         self.cache.commit(before, count, self.filled, moved=not even)
@@ -79,11 +83,13 @@ class CachedSession(DecodingSession):
         positions = self.lengths[:, None] + torch.arange(count, device=ids.device)
         training = model.training
         # Gradient checkpointing, which is active in training mode only, would silently drop the cache.
-        model.eval()
+        if training:
+            model.eval()
         try:
             return self.network.states(ids, positions, self._layout(count, lengths), cache=self.cache)
         finally:
-            model.train(training)
+            if training:
+                model.train()
 
     def _layout(self, count: int, lengths: Tensor | None) -> AttentionLayout:
         if self.filled > 0 or (self.block_size is not None and count <= self.block_size):
