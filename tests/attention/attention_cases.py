@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ LENGTHS = torch.tensor([14, 7, 1])
 DOCUMENTS = torch.tensor([[5] * 4 + [6] * 8 + [7] * 2, [0] * 8 + [3] * 6, [1] * 14])
 
 
+@cache
 def with_rows(layout: AttentionLayout, rows: str) -> AttentionLayout:
     """Rows are ``plain``, ``padded``, ``packed`` or ``packed_padded``."""
     lengths = LENGTHS.clamp(max=layout.length) if "padded" in rows else None
@@ -90,6 +92,7 @@ def rule(layout: AttentionLayout, query: Place, key: Place) -> bool:
             return True
 
 
+@cache
 def looped(layout: AttentionLayout, rows: int, window: int | None = None) -> Tensor:
     """The mask [rows, 1, Q, K], position by position."""
     mask = torch.zeros(rows, 1, layout.query_length, layout.key_length, dtype=torch.bool)

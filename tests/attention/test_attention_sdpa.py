@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from attention_cases import CASES, LAYOUTS, inputs, outcome, with_rows
+from attention_cases import CASES, DOCUMENTS, LAYOUTS, LENGTHS, inputs, outcome, with_rows
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -76,10 +76,11 @@ def test_tiles_of_one_block_need_no_mask_at_all() -> None:
 
 
 def test_layers_that_share_a_layout_share_its_masks_and_free_them() -> None:
-    layout = with_rows(LAYOUTS["block_diffusion"], "packed_padded")
+    rows = (LENGTHS.clone(), DOCUMENTS)
+    layout = LAYOUTS["block_diffusion"].with_rows(*rows)
     device = torch.device("cpu")
     first = masks.lowered(layout, 8, None, device, torch.float32)
-    again = with_rows(LAYOUTS["block_diffusion"], "packed").with_rows(layout.lengths, layout.documents)
+    again = LAYOUTS["block_diffusion"].with_rows(*rows)
     assert masks.lowered(again, 8, None, device, torch.float32) is first
     assert masks.lowered(layout, 8, 3, device, torch.float32) is not first
     before = len(masks._CACHE)
