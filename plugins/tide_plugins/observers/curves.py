@@ -49,14 +49,19 @@ def _draw_group(curves: Mapping[str, Curve], title: str, path: Path) -> None:
     figure: Any = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for key in curves:
-        if not _is_bound(key, curves):
-            _draw_curve(axes, key, curves)
+    for key in _worth_drawing(curves):
+        _draw_curve(axes, key, curves)
     axes.set_xlabel("step")
     axes.set_title(title)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
+
+
+def _worth_drawing(curves: Mapping[str, Curve]) -> list[str]:
+    """Return the metrics of a plot: where any has an interval, the others are counts of another scale."""
+    metrics = [key for key in curves if not _is_bound(key, curves)]
+    return [key for key in metrics if f"{key}_low" in curves] or metrics
 
 
 def _draw_curve(axes: Any, key: str, curves: Mapping[str, Curve]) -> None:

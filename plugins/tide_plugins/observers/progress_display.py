@@ -34,11 +34,11 @@ def describe(metrics: Mapping[str, float]) -> str:
 
 
 def describe_evaluation(event: EvaluationFinished) -> str:
-    """Return an evaluator's metrics with their intervals on one line."""
-    parts: list[str] = []
-    for name, estimate in event.evaluation.metrics.items():
-        bounds = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.4g}, {estimate.high:.4g}]"
-        parts.append(f"{name} {estimate.value:.4g}{bounds}")
+    """Return an evaluator's metrics on one line; where any has an interval, those without (mere counts) are left out."""
+    metrics = event.evaluation.metrics
+    bounded = {name: e for name, e in metrics.items() if e.low is not None and e.high is not None}
+    parts = [f"{name} {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]" for name, e in bounded.items()]
+    parts = parts or [f"{name} {e.value:.4g}" for name, e in metrics.items()]
     return f"step {event.step}  {event.evaluator}: " + "  ".join(parts)
 
 
