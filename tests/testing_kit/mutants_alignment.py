@@ -33,7 +33,8 @@ class Uncommon(KitChunks):
         count = min(len(ours), len(theirs))
         left, right = np.full(len(student.ids), -1, np.int32), np.full(len(teacher.ids), -1, np.int32)
         left[ours[:count]] = right[theirs[:count]] = np.arange(count)
-        sizes = np.diff(student.end[ours[:count]], prepend=0).astype(np.int32)
+        ends = student.end[ours[:count]]
+        sizes = np.where(np.diff(ends, prepend=0) > 0, np.diff(ends, prepend=0), ends).astype(np.int32)
         return AlignedPair(student=left, teacher=right, bytes=sizes, relation=np.zeros(count, np.int8))
 
 

@@ -26,7 +26,24 @@ PACKAGES = {
     "teacher_view": "teacher_views",
 }
 DATA = Path(__file__).parent / "data"
+TOKENIZER = str(DATA / "tokenizer")
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 512}
 OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "architecture/huggingface": [
+        {"config": LLAMA, "tokenizer_from": TOKENIZER, "form": "bidirectional"},
+        {"config": LLAMA, "tokenizer_from": TOKENIZER, "form": "block_diffusion", "block_size": 4},
+        {"config": LLAMA, "tokenizer_from": TOKENIZER, "form": "block_causal", "block_size": 4, "shift": "right"},
+        {"config": GPT2, "tokenizer_from": TOKENIZER, "form": "autoregressive"},
+    ],
+    "dataset/jsonl": [{"path": str(DATA / "conversations.jsonl")}],
+    "dataset/huggingface": [{"path": str(DATA / "conversations.jsonl")}],
     "bernoulli_kl": [{}, {"direction": "reverse", "temperature": 5.0}],
     "clipped": [{}, {"beta": 0.45, "omega": 0.95}],
     "cross_entropy": [{}, {"normalisation": "sequence", "weighting": "none"}],
@@ -42,7 +59,13 @@ def bundled(kind: str) -> list[Component]:
     """Instances of every bundled component of a kind."""
     module = importlib.import_module(f"tide_plugins.{PACKAGES[kind]}")
     classes = getattr(module, COMPONENT_HOOKS[kind])()
-    return [cls(**options) for cls in classes for options in OPTIONS.get(cls.component_name(), [{}])]
+    return [cls(**options) for cls in classes for options in options_of(cls)]
+
+
+def options_of(cls: type[Component]) -> list[dict[str, Any]]:
+    """The options with which a class is checked."""
+    name = cls.component_name()
+    return OPTIONS.get(f"{cls.kind}/{name}", OPTIONS.get(name, [{}]))
 
 
 COMPONENTS = [component for kind in PACKAGES for component in bundled(kind)]

@@ -52,5 +52,9 @@ def _outcome(check: Check, component: Component) -> tuple[Status, str]:
 def label(component: Component) -> str:
     """Return the component's name, followed by those of its options that differ from their defaults."""
     options = component.model_dump(exclude={"name"}, exclude_defaults=True)
-    given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    given = ", ".join(f"{key}={_short(repr(value))}" for key, value in options.items())
     return f"{component.name}({given})" if given else component.name
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else f"{text[:8]}...{text[-12:]}"
