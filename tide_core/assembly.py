@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from tide_core.blame import Describe, blame
 from tide_core.data import PreparedData, prepare
@@ -142,4 +143,6 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         raise UnavailableError(f"training.device: '{training.device}' was asked for, but torch sees no CUDA device")
     if ":" in training.device:
         torch.cuda.set_device(training.device)
+    # Accelerate keeps its precision in a process-wide singleton; a second run in one process may want another.
+    AcceleratorState._reset_state()
     return Accelerator(cpu=cpu, mixed_precision="bf16" if training.precision == "bf16" else "no")
