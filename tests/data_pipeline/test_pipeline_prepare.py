@@ -69,6 +69,11 @@ def test_a_long_example_is_cut_and_chunks_that_lose_a_token_count_no_more(tmp_pa
     assert (data.report.truncated, data.report.teacher_truncated) == (1, 1)
 
 
+def test_an_example_that_just_fits_is_not_counted_as_cut(tmp_path: Path) -> None:
+    data = prepared(tmp_path, ("", "abcd"), ("", "abcde"), max_length=6, teacher_max_length=4)
+    assert (data.report.truncated, data.report.teacher_truncated) == (1, 1)
+
+
 def test_the_teachers_window_is_twice_the_students_by_default(tmp_path: Path) -> None:
     data = prepared(tmp_path, ("", "x" * 40), max_length=8, teacher=WideBytes(1), teacher_length_multiple=3)
     (row,) = data.rows([0])
