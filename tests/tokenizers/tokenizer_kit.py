@@ -93,6 +93,21 @@ def real(name: str) -> HuggingFaceTokenizer:
     return found
 
 
+@cache
+def _single_bytes(name: str) -> frozenset[bytes]:
+    return frozenset(piece for piece in real(name).token_bytes() if piece is not None and len(piece) == 1)
+
+
+def spells(name: str, text: str) -> bool:
+    """Whether a tokenizer's pieces spell this text byte for byte."""
+    if name == "mistral-sp":
+        return "▁" not in text  # SentencePiece cannot tell it from a space
+    if name == "qwen":
+        return text.isascii()  # it composes characters
+    # SmolLM2 lacks some bytes and drops them.
+    return name != "minilm" and {bytes([byte]) for byte in text.encode()} <= _single_bytes(name)
+
+
 def conversation(*contents: str) -> Example:
     """Alternate user and trainable assistant messages."""
     roles = ("user", "assistant")

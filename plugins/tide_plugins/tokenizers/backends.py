@@ -26,12 +26,14 @@ _TAG = re.compile(r"^</?\w+>$")
 
 
 class Backends:
-    """Private copies of one tokenizer's backend, made once per process."""
+    """One tokenizer's backend, or private copies of it where its settings do not serve, made once per process."""
 
     def __init__(self, tokenizer: Any) -> None:
         state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+        self._own = tokenizer.backend_tokenizer
+        if _mark_control_tokens(state, str(tokenizer.chat_template or "")) or state["truncation"] or state["padding"]:
+            self._own = None
         state.update(truncation=None, padding=None, post_processor=None)
-        _mark_control_tokens(state, str(tokenizer.chat_template or ""))
         self.state = state
         self.control_ids = frozenset(token["id"] for token in state["added_tokens"] if token["special"])
         self.added_ids = frozenset(token["id"] for token in state["added_tokens"])
@@ -40,12 +42,13 @@ class Backends:
         self.normalises = any(
             part["type"] not in ("Prepend", "Replace") for part in component_types(state["normalizer"])
         )
-        self.pieces = vocabulary_bytes(state, tokenizer.get_vocab(), 1 + max(tokenizer.get_vocab().values()))
+        vocabulary: dict[str, int] = tokenizer.get_vocab()
+        self.pieces = vocabulary_bytes(state, vocabulary, 1 + max(vocabulary.values()))
 
     @cached_property
     def opening(self) -> Tokenizer:
         """For text at the start of a string."""
-        return _load(self.state)
+        return _load(self.state) if self._own is None else self._own
 
     @cached_property
     def continuing(self) -> Tokenizer:
@@ -56,7 +59,6 @@ class Backends:
         """Tokenise template markup; special tokens become themselves."""
         after_text = self.prefixing == "start" or not self._starts_with_added(text)
         backend = self.continuing if continuing and after_text else self.opening
-        backend.encode_special_tokens = False
         return backend.encode(text, add_special_tokens=False).ids
 
     def contents(self, texts: Sequence[str], *, continuing: bool, spans: bool) -> list[Encoding]:
@@ -65,8 +67,11 @@ class Backends:
             return []
         backend = self.continuing if continuing else self.opening
         backend.encode_special_tokens = True
-        encode = backend.encode_batch if spans else backend.encode_batch_fast
-        return encode(list(texts), add_special_tokens=False)
+        try:
+            encode = backend.encode_batch if spans else backend.encode_batch_fast
+            return encode(list(texts), add_special_tokens=False)
+        finally:
+            backend.encode_special_tokens = False
 
     def _starts_with_added(self, text: str) -> bool:
         return any(text.startswith(token["content"]) for token in self.state["added_tokens"])
@@ -102,12 +107,15 @@ def _without_prefix(state: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _mark_control_tokens(state: dict[str, Any], template: str) -> None:
+def _mark_control_tokens(state: dict[str, Any], template: str) -> bool:
     """Mark as special the added tokens that structure the template although their files do not call them special.
 
-    Tags such as ``<think>`` stay ordinary: models write them inside their answers.
+    Tags such as ``<think>`` stay ordinary: models write them inside their answers. Returns whether any was marked.
     """
+    marked = False
     for token in state["added_tokens"]:
         text: str = token["content"]
         structural = text in template and text[:1] in ("<", "[") and not _TAG.match(text)
+        marked |= structural and not token["special"]
         token["special"] = bool(token["special"]) or structural
+    return marked
