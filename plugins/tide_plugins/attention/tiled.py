@@ -6,6 +6,7 @@ q and k: query and key positions of one tile.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -49,12 +50,33 @@ def attend_tiles(
     kernel: Kernel,
 ) -> Tensor:
     """Call ``kernel`` on each tile of ``layout`` and join the results: [B, Hq, Q, D] in the query's dtype."""
+    made = lowered(layout, size, options.window, query.device, query.dtype)
+    queries = Pieces(query, [tile.queries for tile, _ in made])
+    keys, values = (Pieces(tensor, [span for tile, _ in made for span in tile.keys]) for tensor in (key, value))
     outputs: list[Tensor] = []
-    for tile, mask in lowered(layout, size, options.window, query.device, query.dtype):
-        part = query[:, :, slice(*tile.queries)]
+    for tile, mask in made:
         bias = _add(mask, _tile_of(options.bias, tile))
-        outputs.append(kernel(part, _spans(key, tile.keys), _spans(value, tile.keys), bias, options))
+        parts = (queries.take(tile.queries), keys.take(*tile.keys), values.take(*tile.keys))
+        outputs.append(kernel(*parts, bias, options))
     return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)).to(query.dtype)
+
+
+class Pieces:
+    """A tensor [B, H, P, D] cut once at the ends of all spans that will be taken from it.
+
+    Slicing it for each tile would cost as much memory traffic in the backward pass as the whole tensor, tile by tile.
+    """
+
+    def __init__(self, tensor: Tensor, spans: list[Span]) -> None:
+        ends = sorted({0, tensor.shape[2], *(end for span in spans for end in span)})
+        self.place = {end: number for number, end in enumerate(ends)}
+        sizes = [stop - start for start, stop in pairwise(ends)]
+        self.parts: tuple[Tensor, ...] = torch.split(tensor, sizes, dim=2)  # pyright: ignore
+
+    def take(self, *spans: Span) -> Tensor:
+        """Return the positions (dimension 2) of all spans, side by side."""
+        found = [part for start, stop in spans for part in self.parts[self.place[start] : self.place[stop]]]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=2)
 
 
 def _kernel_knows(layout: AttentionLayout, options: AttentionOptions) -> bool:
@@ -82,12 +104,6 @@ def torch_kernel(
         scale=options.scale,
         enable_gqa=grouped,
     )
-
-
-def _spans(tensor: Tensor, spans: tuple[Span, ...]) -> Tensor:
-    """Take positions (dimension 2) of all spans, side by side."""
-    parts = [tensor[:, :, slice(*span)] for span in spans]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 def _tile_of(bias: Tensor | None, tile: Tile) -> Tensor | None:
