@@ -4,6 +4,8 @@ from .alignment import Alignment, Port
 from .architecture import Architecture
 from .attention import AttentionBackend, AttentionOptions
 from .batch import Batch, Draws, Noise, NoisedSide, Side, TeacherPass
+from .byte_tokenizer import ByteTokenizer
+from .chunking import common_boundaries, cut_at
 from .component import Component, Mix
 from .corruption import Corruption
 from .dataset import Dataset, Split
@@ -24,6 +26,8 @@ from .hooks import COMPONENT_HOOKS, CONTRACT_VERSION, PROJECT, ComponentHooks, L
 from .interpolation import Interpolation
 from .layout import AttentionLayout, BlockCausal, BlockDiffusion, Cached, Causal, Full
 from .loss import ChunkContext, ChunkLoss, Compares, Denominator, Direction, Loss, SelfLoss, TokenContext, TokenLoss
+from .module_architecture import ModuleArchitecture
+from .module_denoiser import ModuleDenoiser
 from .observer import Observer
 from .sampler import Sampled, Sampler
 from .schedule import NoiseSchedule
@@ -44,6 +48,7 @@ __all__ = [
     "Batch",
     "BlockCausal",
     "BlockDiffusion",
+    "ByteTokenizer",
     "Cached",
     "Causal",
     "CheckpointError",
@@ -79,6 +84,8 @@ __all__ = [
     "Message",
     "MetricsLogged",
     "Mix",
+    "ModuleArchitecture",
+    "ModuleDenoiser",
     "Noise",
     "NoiseSchedule",
     "NoisedSide",
@@ -106,6 +113,8 @@ __all__ = [
     "TokenLoss",
     "TrainingError",
     "UnavailableError",
+    "common_boundaries",
+    "cut_at",
     "hookimpl",
     "hookspec",
 ]
