@@ -24,12 +24,12 @@ from tide_plugins.tokenizers.packaged import load_packaged
 from tide_specs import ChunkRelation, EncodedExample, Example, Message, TokenKind, UnavailableError
 
 PAIRS = [("qwen", "deepseek"), ("qwen", "tekken"), ("qwen", "smollm2"), ("qwen", "mistral-sp"), ("qwen", "minilm")]
-PROSE = (
-    "the of and to a in that it was he for with his as on at by had not but from which she this they her were all one we "
-    "their there been has when who would more no if out so what up said about them into could only other time new some "
-    "very over after many before through people world because between light morning question history language machine "
-    "understanding international responsibility nevertheless"
-).split()
+PROSE = """
+the of and to a in that it was he for with his as on at by had not but from which she this they her were
+all one we their there been has when who would more no if out so what up said about them into could only
+other time new some very over after many before through people world because between light morning
+question history language machine understanding international responsibility nevertheless
+"""
 CJK = "的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生自会那后能对着事其里所去行过家十用发天如然作方成者多日都三小军二无同么经法当起与好看学进种将还分此心前面又定见只主没公从にをはがでとのもしたれるない이다에서을를"
 
 
@@ -64,7 +64,7 @@ def documents(size: int) -> list[str]:
 
 
 def _prose(rng: random.Random) -> str:
-    sentences = [" ".join(rng.choices(PROSE, k=rng.randint(4, 18))).capitalize() + "." for _ in range(12)]
+    sentences = [" ".join(rng.choices(PROSE.split(), k=rng.randint(4, 18))).capitalize() + "." for _ in range(12)]
     return " ".join(sentences)
 
 

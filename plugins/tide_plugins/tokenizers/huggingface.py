@@ -96,18 +96,14 @@ class HuggingFaceTokenizer(TextTokenizer):
 
     def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
         """Render and encode examples; see ``TextTokenizer.encode``."""
+        _refuse_surrogates(examples)
         skeletons = [self._skeleton_of(example) for example in examples]
         slots = [
             _Slot(message.content, skeleton.glued[number], skeleton.continuing[number])
             for example, skeleton in zip(examples, skeletons, strict=True)
             for number, message in enumerate(example.messages)
         ]
-        try:
-            encoded = iter(self._encode_slots(slots))
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{_where(examples, error.object)} holds a lone surrogate, which is not text: {error}"
-            ) from error
+        encoded = iter(self._encode_slots(slots))
         results: list[EncodedExample] = []
         for example, skeleton in zip(examples, skeletons, strict=True):
             contents = [Content(*next(encoded), message.trainable) for message in example.messages]
@@ -297,8 +293,13 @@ def _first(*candidates: int | None) -> int:
     return next((int(candidate) for candidate in candidates if candidate is not None), 0)
 
 
-def _where(examples: Sequence[Example], text: str) -> str:
+def _refuse_surrogates(examples: Sequence[Example]) -> None:
     for example in examples:
-        if any(message.content in text for message in example.messages if message.content):
-            return f"example {example.source or example.key}"
-    return "an example"
+        for message in example.messages:
+            try:
+                message.content.encode()
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"example {example.source or example.key} holds a lone surrogate at character {error.start} of a "
+                    f"message of role {message.role!r}, which is not text; repair it or leave the example out"
+                ) from error
