@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import Tensor
 
 from tide_core.blame import Describe, blame
 from tide_core.data import PreparedData, prepare
 from tide_core.distillation import Method
+from tide_core.parallel import Engine
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
 from tide_specs import (
@@ -105,6 +107,24 @@ def load_model(config: RunConfig, role: Role, device: torch.device, describe: De
     if config.training.compile:
         compile_layers(denoiser)
     return denoiser
+
+
+def save_student(
+    config: RunConfig, engine: Engine, describe: Describe, path: str, tensors: Mapping[str, Tensor]
+) -> None:
+    """Write the student in its family's format. Only the main process calls this.
+
+    A sharded student cannot write itself: its whole weights go into a second copy on the CPU, which can.
+    """
+    if not engine.sharded:
+        engine.module.student.save(path)
+        return
+    copy = load_model(config, "student", torch.device("cpu"), describe)
+    weights = {name.removeprefix("weight/student_module."): value for name, value in tensors.items()}
+    copy.module.load_state_dict(
+        {name: weights[name] for name in weights if not name.startswith("optimizer/")}, strict=False
+    )
+    copy.save(path)
 
 
 def refuse_unavailable(attention: AttentionBackend, device: torch.device, dtype: torch.dtype) -> None:

@@ -64,11 +64,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def gather_training_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Master weights and optimizer moments by name, whole, on the CPU. Every process of the run must call this."""
+    """Master weights and optimizer moments by name, whole, on the CPU; empty but on the main process.
+
+    Every process of the run must call this: shards are gathered.
+    """
     weights = get_model_state_dict(module, options=_GATHERED)
     moments = get_optimizer_state_dict(module, optimizer, options=_GATHERED)
     tensors = {f"weight/{name}": weights[name] for name in _own_names(module) if name in weights}
-    for name, state in moments["state"].items():
+    for name, state in moments.get("state", {}).items():
         tensors.update({f"optimizer/{key}/{name}": torch.as_tensor(value) for key, value in state.items()})
     return {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from tide_core.checkpoints import gather_training_state, write_checkpoint
-from tide_core.distillation import Distillation
 from tide_core.feeder import Fed, Feeder
 from tide_core.meter import Meter, term_names
 from tide_core.observing import Observers
 from tide_core.optimization import learning_rate
+from tide_core.parallel import Engine
 from tide_core.settings import Training
 from tide_specs import CheckpointSaved, MetricsLogged, RunStatus, StepFinished, TrainingError
 
@@ -28,18 +28,30 @@ Evaluate = Callable[[int, bool], None]
 
 @dataclass(kw_only=True)
 class Loop:
-    """Everything the loop touches. ``wrapped`` is what Accelerate made of ``module``; ``evaluate(step, last)``."""
+    """Everything the loop touches.
 
-    accelerator: Accelerator
-    module: Distillation
-    wrapped: nn.Module
-    optimizer: Any
+    evaluate(step, last): run the evaluators that are due. save_student(path, tensors): write the student in its family's
+    format; tensors: what ``gather_training_state`` returned.
+    """
+
+    engine: Engine
     feeder: Feeder
     training: Training
     observers: Observers
     directory: Path
     checkpoint_state: dict[str, Any]
     evaluate: Evaluate
+    save_student: Callable[[str, Mapping[str, Tensor]], None]
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """The engine's Accelerate object."""
+        return self.engine.accelerator
+
+    @property
+    def optimizer(self) -> Any:
+        """The engine's optimizer."""
+        return self.engine.optimizer
 
     def run(self, first_step: int) -> tuple[RunStatus, int]:
         """Train from ``first_step`` to the end, or until the user interrupts. Returns how it ended, and the steps done."""
@@ -51,7 +63,7 @@ class Loop:
                 fed = self.feeder.step(step)
                 counts = self._denominators(fed)
                 terms, total = self._accumulate(fed, counts, step / training.steps)
-                norm = self._clip()
+                norm = self.engine.clip(training.max_gradient_norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
                 meter.add(terms, total, norm, *_token_counts(fed))
@@ -80,9 +92,8 @@ class Loop:
         """Forward and backward over the step's micro-batches; returns this process's terms [K] and total."""
         device, terms, total = self.accelerator.device, torch.zeros_like(counts), torch.zeros_like(counts[0])
         for number, part in enumerate(fed):
-            last = number == len(fed) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                loss, values = self.wrapped(part.work.to(device), counts, progress)
+            with self.engine.synchronise(number == len(fed) - 1):
+                loss, values = self.engine.wrapped(part.work.to(device), counts, progress)
                 # Denominators already span all processes, and DDP averages gradients: undo the average.
                 self.accelerator.backward(loss * self.accelerator.num_processes)
             terms, total = terms + values, total + loss.detach()
@@ -90,14 +101,9 @@ class Loop:
 
     def _denominators(self, fed: Sequence[Fed]) -> Tensor:
         """[K] what each term is divided by: counted over every micro-batch of every process."""
-        kinds = self.module.method.denominators()
+        kinds = self.engine.module.method.denominators()
         local = [float(sum(part.work.counts[kind] for part in fed)) for kind in kinds]
         return self._sum(torch.tensor(local).to(self.accelerator.device, non_blocking=True))
-
-    def _clip(self) -> Tensor:
-        limit = self.training.max_gradient_norm
-        norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), limit or float("inf"))
-        return torch.as_tensor(norm, device=self.accelerator.device)
 
     def _sum(self, tensor: Tensor) -> Tensor:
         if self.accelerator.num_processes == 1:
@@ -113,7 +119,7 @@ class Loop:
         return bool(self._sum(torch.tensor(float(bool(flag)), device=self.accelerator.device)))
 
     def _term_names(self) -> list[str]:
-        return term_names([loss.name for loss in self.module.method.losses])
+        return term_names([loss.name for loss in self.engine.module.method.losses])
 
     def _log(self, meter: Meter, done: int) -> None:
         metrics = meter.read()
@@ -122,14 +128,14 @@ class Loop:
 
     def save(self, done: int) -> None:
         """Write a checkpoint of the state after ``done`` steps."""
-        tensors = gather_training_state(self.module, _inner(self.optimizer))
+        tensors = gather_training_state(self.engine.module, inner(self.optimizer))
         if self.accelerator.is_main_process:
             path = write_checkpoint(
                 self.directory / "checkpoints",
                 done,
                 tensors=tensors,
                 state=self.checkpoint_state,
-                save_student=self.module.student.save,
+                save_student=lambda path: self.save_student(path, tensors),
                 keep=self.training.keep_checkpoints,
             )
             self.observers.send(CheckpointSaved(step=done, path=str(path)))
@@ -176,7 +182,7 @@ def _token_counts(fed: Sequence[Fed]) -> tuple[int, int]:
     return sum(part.work.tokens for part in fed), sum(part.work.counts["masked_tokens"] for part in fed)
 
 
-def _inner(optimizer: Any) -> torch.optim.Optimizer:
+def inner(optimizer: Any) -> torch.optim.Optimizer:
     """The torch optimizer inside Accelerate's wrapper."""
     return getattr(optimizer, "optimizer", optimizer)
 

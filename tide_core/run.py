@@ -7,8 +7,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +27,7 @@ from tide_core.assembly import (
     load_tokenizers,
     method_of,
     prepare_split,
+    save_student,
 )
 from tide_core.checkpoints import Checkpoint, newest_checkpoint, restore_training_state
 from tide_core.config import config_record, differences
@@ -32,10 +35,10 @@ from tide_core.data import PreparedData
 from tide_core.distillation import Distillation
 from tide_core.evaluation import HeldOut, evaluate_all
 from tide_core.feeder import Feeder, Share, joiner
-from tide_core.loop import Loop
+from tide_core.loop import Loop, inner
 from tide_core.model_card import write_model_card
 from tide_core.observing import Observers
-from tide_core.optimization import build_optimizer
+from tide_core.parallel import Engine, build_engine
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
 from tide_specs import (
@@ -70,7 +73,7 @@ class _Evaluations:
     """Evaluates when due and remembers the newest results."""
 
     config: RunConfig
-    student: Denoiser
+    engine: Engine
     teacher: Denoiser | None
     held_out: HeldOut | None
     observers: Observers
@@ -80,7 +83,9 @@ class _Evaluations:
         due = [e for e in self.config.evaluation if last or (e.every and step % e.every == 0)]
         if not due or self.held_out is None:
             return
-        for name, evaluation in evaluate_all(due, self.student, self.teacher, self.held_out).items():
+        with self.engine.whole():
+            results = evaluate_all(due, self.engine.module.student, self.teacher, self.held_out)
+        for name, evaluation in results.items():
             self.latest[name] = evaluation
             self.observers.send(EvaluationFinished(step=step, evaluator=name, evaluation=evaluation))
 
@@ -117,14 +122,13 @@ def run(
         columns=tokenizers.columns,
         slice_elements=config.training.slice_elements,
     ).to(accelerator.device)
-    optimizer = build_optimizer(module, config.training)
+    engine = build_engine(accelerator, module, config.training)
     if checkpoint is not None:
-        restore_training_state(module, optimizer, checkpoint)
-    wrapped, wrapped_optimizer = accelerator.prepare(module, optimizer)
+        restore_training_state(module, inner(engine.optimizer), checkpoint)
 
     observers = Observers(_observers(config, registry), lambda o: describe(o), enabled=main)
     held_out = _held_out(config, held_out_data, tokenizers.columns, accelerator, student, teacher)
-    evaluations = _Evaluations(config=config, student=student, teacher=teacher, held_out=held_out, observers=observers)
+    evaluations = _Evaluations(config=config, engine=engine, teacher=teacher, held_out=held_out, observers=observers)
     facts = _facts(data, held_out_data, student, teacher)
     components = component_records(config, registry)
     share = Share(
@@ -137,16 +141,14 @@ def run(
     feeder = Feeder(data, joiner(student, teacher), share, module, seed=config.training.seed, last_step=steps)
     state = {"config": record, "facts": facts, "components": components, "tide": __version__}
     loop = Loop(
-        accelerator=accelerator,
-        module=module,
-        wrapped=wrapped,
-        optimizer=wrapped_optimizer,
+        engine=engine,
         feeder=feeder,
         training=config.training,
         observers=observers,
         directory=directory,
         checkpoint_state=state,
         evaluate=evaluations,
+        save_student=partial(save_student, config, engine, describe),
     )
     started = RunStarted(
         run_id=checkpoint.state["run_id"] if checkpoint else uuid4().hex,
@@ -162,7 +164,10 @@ def run(
         status, step = loop.run(first_step)
         path = directory / "student" if status == "finished" else None
         if main and path is not None:
-            student.save(str(path))
+            # The last checkpoint holds the finished student already, gathered from all processes.
+            newest = newest_checkpoint(directory / "checkpoints")
+            assert newest is not None
+            shutil.copytree(newest.path / "student", path, dirs_exist_ok=True)
             write_model_card(path, state, evaluations.latest, step)
             ending.artifacts["student"] = str(path)
         ending.status, ending.step = status, step
