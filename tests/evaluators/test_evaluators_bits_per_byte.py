@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tide_plugins.evaluators import BitsPerByte
+from tide_plugins.evaluators.intervals import ratio
 from tide_plugins.evaluators.masks import systematic
 from tide_specs import Example, Message
 
@@ -223,3 +224,23 @@ def test_the_interval_narrows_with_more_examples():
 def test_components_are_importable_without_torch():
     code = "import sys, tide_plugins.evaluators; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("form", "block"), FORMS[:4])
+def test_what_follows_a_scored_text_is_hidden(form, block):
+    denoiser, seen = JointDenoiser(JOINT, form, block), []
+    hidden = denoiser.hidden
+    denoiser.hidden = lambda noised, *rest: seen.extend(noised.tolist()) or hidden(noised, *rest)
+    BitsPerByte().evaluate(denoiser, None, Held([completion("b", "abb")]))
+    last = [row[5:] for row in seen if form != "block_causal" or MASK in row[3:]]
+    assert last and all(last)
+    assert all(set(tail) <= {MASK} for tail in last)
+
+
+def test_the_interval_is_that_of_a_mean_at_95_percent():
+    values = np.random.default_rng(0).normal(size=400)
+    estimate, error = ratio(values.tolist(), [1.0] * 400), values.std(ddof=1) / 20
+    assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * error, rel=0.06)
+    assert ratio([1.0, math.nan], [2.0, 1.0]).value == 0.5
+    assert ratio([1.0], [2.0]).low is None
+    assert math.isnan(ratio([], []).value)
