@@ -80,6 +80,8 @@ class Loop:
                 if stopping:
                     return "interrupted", done
                 self.evaluate(done, done == training.steps)
+        if first_step >= training.steps:  # resumed after the last step: nothing is left but to evaluate
+            self.evaluate(training.steps, True)
         return "finished", training.steps
 
     def _begin(self, step: int) -> None:

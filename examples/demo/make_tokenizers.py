@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from tide_plugins.datasets.python_stdlib import PythonStandardLibrary
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from tide_plugins.datasets.python_stdlib import PythonStandardLibrary
 
 HERE = Path(__file__).parent
 SPECIAL = ["<|endoftext|>", "<|mask|>"]
@@ -22,11 +23,13 @@ VOCABULARY = 2048
 
 
 def texts() -> Iterator[str]:
+    """Yield the training split's functions, whole."""
     for example in PythonStandardLibrary().examples("train"):
         yield "".join(message.content for message in example.messages)
 
 
 def byte_level_bpe() -> Tokenizer:
+    """Train the teacher's tokenizer."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -47,24 +50,18 @@ def unigram_with_byte_fallback() -> Tokenizer:
         vocab_size=VOCABULARY - 256, special_tokens=[*SPECIAL, "<unk>"], unk_token="<unk>", seed_size=20_000
     )
     trained.train_from_iterator(islice(texts(), 0, None, 4), trainer)  # a quarter is plenty for 2,048 pieces
-    pieces = {token: number for token, number in trained.get_vocab().items()}
-    scores = dict(_scores(trained))
-    ordered = sorted(pieces, key=pieces.__getitem__)
-    vocabulary = [(token, scores.get(token, 0.0)) for token in ordered]
+    vocabulary = [(piece, score) for piece, score in json.loads(trained.to_str())["model"]["vocab"]]
+    unknown = [piece for piece, _ in vocabulary].index("<unk>")
     vocabulary += [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
-    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=ordered.index("<unk>"), byte_fallback=True))
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=unknown, byte_fallback=True))
     tokenizer.normalizer, tokenizer.pre_tokenizer = space, words
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
     return tokenizer
 
 
-def _scores(tokenizer: Tokenizer) -> Iterator[tuple[str, float]]:
-    for token, score in json.loads(tokenizer.to_str())["model"]["vocab"]:
-        yield token, score
-
-
 def main() -> None:
+    """Train and save both."""
     for folder, train in (("teacher-tokenizer", byte_level_bpe), ("student-tokenizer", unigram_with_byte_fallback)):
         tokenizer = train()
         fast = PreTrainedTokenizerFast(

@@ -1,0 +1,203 @@
+"""Does distillation beat cross-entropy, and where? Objectives x amounts of data x seeds, on the demo's models.
+
+Run ``python benchmarks/objectives.py`` after the demo. Every cell is one ``tide run`` of its own; a finished cell is not
+run again. Writes ``docs/assets/objectives.csv``, a plot of the curves and the tables of ``docs/results.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BASE = ROOT / "examples" / "demo" / "cross_entropy.yaml"
+ASSETS = ROOT / "docs" / "assets"
+
+OBJECTIVES = {
+    "cross_entropy": "[cross_entropy]",
+    "tide_cross (T = 2)": "[cross_entropy, {name: reverse_calm, temperature: 2}]",
+    "tide_cross (T = 5)": "[cross_entropy, {name: reverse_calm, temperature: 5}]",
+    "calm (T = 2)": "[cross_entropy, {name: calm, temperature: 2}]",
+    "calm_tidal (T = 2)": "[cross_entropy, {name: calm_tidal, temperature: 2}]",
+    "corrected (T = 1, weight 3)": "[cross_entropy, {name: bernoulli_kl, temperature: 1, weight: 3}]",
+}
+BASELINE = "cross_entropy"
+REGIMES = {"little data": (400, 300), "much data": (8000, 300), "few steps": (8000, 80)}
+"""Name -> (functions to learn from, optimizer steps)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run."""
+
+    regime: str
+    objective: str
+    seed: int
+
+    @property
+    def output(self) -> Path:
+        name = "-".join((self.regime, self.objective, str(self.seed)))
+        return ROOT / "runs" / "objectives" / "".join(c if c.isalnum() or c == "-" else "_" for c in name)
+
+    @property
+    def log(self) -> Path:
+        return self.output / "events.jsonl"
+
+    def finished(self) -> bool:
+        return self.log.exists() and '"status": "finished"' in self.log.read_text()
+
+    def run(self) -> None:
+        examples, steps = REGIMES[self.regime]
+        settings = [
+            f"losses={OBJECTIVES[self.objective]}",
+            f"data.max_examples={examples}",
+            f"training.steps={steps}",
+            f"training.seed={self.seed}",
+            "training.workers=0",
+            "observers=[]",
+            f"output={self.output}",
+        ]
+        command = [sys.executable, "-m", "tide_core.cli.main", "run", str(BASE)]
+        command += [part for setting in settings for part in ("--set", setting)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True)
+
+    def metrics(self) -> dict[str, float]:
+        """Final evaluation: metric -> value."""
+        found: dict[str, float] = {}
+        for line in self.log.read_text().splitlines():
+            event = json.loads(line)
+            if event["event"] == "evaluation_finished":
+                found.update({name: e["value"] for name, e in event["evaluation"]["metrics"].items()})
+        return found
+
+
+def run_all(cells: Sequence[Cell], parallel: int) -> None:
+    waiting = [cell for cell in cells if not cell.finished()]
+    print(f"{len(cells)} cells, {len(waiting)} to run, {parallel} at a time", flush=True)
+    with ThreadPoolExecutor(parallel) as pool:
+        for number, cell in enumerate(pool.map(_run_and_name, waiting), 1):
+            print(f"{number}/{len(waiting)} {cell.regime}, {cell.objective}, seed {cell.seed}", flush=True)
+
+
+def _run_and_name(cell: Cell) -> Cell:
+    cell.run()
+    return cell
+
+
+def rows(cells: Iterable[Cell]) -> Iterator[dict[str, object]]:
+    for cell in cells:
+        if cell.finished():
+            metrics = cell.metrics()
+            yield {
+                "regime": cell.regime,
+                "objective": cell.objective,
+                "seed": cell.seed,
+                "bits_per_byte": metrics["bits_per_byte"],
+                "bernoulli_kl": metrics["bernoulli_kl"],
+                "log_likelihood_gap": metrics["log_likelihood_gap"],
+                "teacher_bits_per_byte": metrics["teacher/bits_per_byte"],
+            }
+
+
+def paired(table: Sequence[dict[str, object]], regime: str, objective: str, metric: str) -> list[float]:
+    """Difference against the baseline, seed by seed."""
+    value = {(r["regime"], r["objective"], r["seed"]): float(str(r[metric])) for r in table}
+    seeds = sorted({seed for (r, o, seed) in value if r == regime and o == objective})
+    return [
+        value[regime, objective, seed] - value[regime, BASELINE, seed]
+        for seed in seeds
+        if (regime, BASELINE, seed) in value
+    ]
+
+
+T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+"""Student's t, 97.5 % quantile by degrees of freedom."""
+
+
+def markdown(table: Sequence[dict[str, object]]) -> Iterator[str]:
+    for regime, (examples, steps) in REGIMES.items():
+        here = [r for r in table if r["regime"] == regime]
+        if not here:
+            continue
+        yield f"### {regime}: {examples:,} functions, {steps} steps\n"
+        yield "| objective | bits per byte (mean, sd) | against cross-entropy (95 % interval) | KL to the teacher | seeds |"
+        yield "|---|---|---|---|---|"
+        for objective in OBJECTIVES:
+            values = [float(str(r["bits_per_byte"])) for r in here if r["objective"] == objective]
+            if values:
+                yield _line(table, regime, objective, values, here)
+        yield ""
+
+
+def _line(
+    table: Sequence[dict[str, object]],
+    regime: str,
+    objective: str,
+    values: Sequence[float],
+    here: Sequence[dict[str, object]],
+) -> str:
+    kl = [float(str(r["bernoulli_kl"])) for r in here if r["objective"] == objective]
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    gaps = paired(table, regime, objective, "bits_per_byte")
+    against = ""
+    if objective != BASELINE and len(gaps) > 1:
+        half = T_975[len(gaps) - 1] * statistics.stdev(gaps) / len(gaps) ** 0.5
+        mean = statistics.mean(gaps)
+        against = f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
+    mean_kl = statistics.mean(kl)
+    return f"| {objective} | {statistics.mean(values):.3f}, {spread:.3f} | {against} | {mean_kl:.4f} | {len(values)} |"
+
+
+def plot(cells: Sequence[Cell], path: Path) -> None:
+    """Cross-entropy of the first regime's seed-0 runs over steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 3.6))
+    for cell in cells:
+        if cell.seed == 0 and cell.regime == next(iter(REGIMES)) and cell.finished():
+            events = [json.loads(line) for line in cell.log.read_text().splitlines()]
+            logged = [e for e in events if e["event"] == "metrics_logged"]
+            curve = [e["metrics"]["loss/cross_entropy"] for e in logged]
+            axes.plot([e["step"] for e in logged], curve, label=cell.objective, linewidth=1.2)
+    axes.set_xlabel("step")
+    axes.set_ylabel("masked cross-entropy, nats per token")
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--parallel", type=int, default=2)
+    parser.add_argument("--regimes", nargs="*", default=list(REGIMES), choices=list(REGIMES))
+    arguments = parser.parse_args()
+    grid = itertools.product(arguments.regimes, range(arguments.seeds), OBJECTIVES)
+    cells = [Cell(regime, objective, seed) for regime, seed, objective in grid]
+    run_all(cells, arguments.parallel)
+    table = list(rows(cells))
+    ASSETS.mkdir(parents=True, exist_ok=True)
+    with (ASSETS / "objectives.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    plot(cells, ASSETS / "objectives.png")
+    print("\n".join(markdown(table)))
+
+
+if __name__ == "__main__":
+    main()
