@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,15 +59,22 @@ def _module_checks(module: str) -> tuple[Check, ...]:
 
 def checks_for(kind: str) -> tuple[Check, ...]:
     """Return the checks of one kind, those that every kind shares first."""
-    own = _module_checks(kind) if kind in COMPONENT_HOOKS else ()
-    return _module_checks(COMMON) + own
+    modules = [COMMON, *(_modules_of(kind) if kind in COMPONENT_HOOKS else ())]
+    return tuple(check for module in modules for check in _module_checks(module))
+
+
+def _modules_of(kind: str) -> list[str]:
+    """The modules of a kind: the one of its name, and its further parts, such as ``architecture_session``."""
+    found = sorted(path.stem for path in (Path(__file__).parent / "checks").glob(f"{kind}*.py"))
+    return [name for name in found if name == kind or name.startswith(f"{kind}_")]
 
 
 def _describe(component: Component, error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
+    own = {getattr(sys.modules.get(cls.__module__), "__file__", None) for cls in type(component).__mro__}
     kit = str(Path(__file__).parent)
-    outside = [frame for frame in frames if not frame.filename.startswith(kit)] or frames
-    frame = outside[0]
+    outside = [frame for frame in frames if not frame.filename.startswith(kit)]
+    frame = ([frame for frame in frames if frame.filename in own] or outside or list(frames))[-1]
     where = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
     said: Any = str(error).strip() or "no message"
     return f"{type(component).__name__} raised {type(error).__name__} ({where}): {said}; it must handle this input."

@@ -143,15 +143,21 @@ def check_repeatable(evaluator: Evaluator) -> None:
 def check_models_stay_unchanged(evaluator: Evaluator) -> None:
     """Weights, gradients and training mode of the models are left alone."""
     before = [[p.clone() for p in made.module.parameters()] for made in models()]
-    evaluate(evaluator)
-    for made, weights in zip(models(), before, strict=True):
-        same = all(torch.equal(a, b) for a, b in zip(made.module.parameters(), weights, strict=True))
-        expect(same, "evaluating changes the model's weights; training would go on from there.")
-        expect(
-            not made.module.training,
-            "evaluating switches the model to training mode; models arrive in evaluation mode.",
-        )
-        expect(all(p.grad is None for p in made.module.parameters()), "evaluating leaves gradients on the model.")
+    try:
+        evaluate(evaluator)
+        for made, weights in zip(models(), before, strict=True):
+            _check_unchanged(made, weights)
+    finally:
+        models.cache_clear()
+
+
+def _check_unchanged(made: Denoiser, weights: list[torch.Tensor]) -> None:
+    same = all(torch.equal(a, b) for a, b in zip(made.module.parameters(), weights, strict=True))
+    expect(same, "evaluating changes the model's weights; training would go on from there.")
+    expect(
+        not made.module.training, "evaluating switches the model to training mode; models arrive in evaluation mode."
+    )
+    expect(all(p.grad is None for p in made.module.parameters()), "evaluating leaves gradients on the model.")
 
 
 def check_teacher(evaluator: Evaluator) -> None:
