@@ -21,7 +21,7 @@ import numpy as np
 
 from tide_plugins.alignments.chunks import FlatAlignment, align_examples, split_examples
 from tide_plugins.tokenizers.packaged import load_packaged
-from tide_specs import ChunkRelation, EncodedExample, Example, Message, TokenKind, UnavailableError
+from tide_specs import AlignedPair, ChunkRelation, EncodedExample, Example, Message, UnavailableError
 
 PAIRS = [("qwen", "deepseek"), ("qwen", "tekken"), ("qwen", "smollm2"), ("qwen", "mistral-sp"), ("qwen", "minilm")]
 PROSE = """
@@ -72,22 +72,42 @@ def _cjk(rng: random.Random) -> str:
     return "，".join("".join(rng.choices(CJK, k=rng.randint(4, 20))) for _ in range(18)) + "。"
 
 
-def walk(student: EncodedExample, teacher: EncodedExample) -> list[int]:
-    """The straightforward way: two pointers over the tokens' ends; returns the bytes of each chunk."""
-    sizes: list[int] = []
-    i = j = before = 0
-    ours = [e for e, k in zip(student.end.tolist(), student.kind.tolist(), strict=True) if k == TokenKind.CONTENT]
-    theirs = [e for e, k in zip(teacher.end.tolist(), teacher.kind.tolist(), strict=True) if k == TokenKind.CONTENT]
+def walk(student: EncodedExample, teacher: EncodedExample) -> AlignedPair:
+    """The straightforward way for one text: two pointers over the tokens, a chunk at every common end."""
+    ours = [(n, e) for n, (e, k) in enumerate(zip(student.end.tolist(), student.kind.tolist(), strict=True)) if k == 1]
+    theirs = [
+        (n, e) for n, (e, k) in enumerate(zip(teacher.end.tolist(), teacher.kind.tolist(), strict=True)) if k == 1
+    ]
+    own, other = [-1] * len(student.ids), [-1] * len(teacher.ids)
+    sizes, relations = [], []
+    i = j = first_i = first_j = before = 0
     while i < len(ours) and j < len(theirs):
-        if ours[i] < 0 or ours[i] < theirs[j]:
+        if ours[i][1] < 0 or ours[i][1] < theirs[j][1]:
             i += 1
-        elif theirs[j] < 0 or theirs[j] < ours[i]:
+        elif theirs[j][1] < 0 or theirs[j][1] < ours[i][1]:
             j += 1
         else:
-            sizes.append(ours[i] - before)
-            before = ours[i]
             i, j = i + 1, j + 1
-    return [*sizes, 0]  # the end-of-turn pair
+            for n, _ in ours[first_i:i]:
+                own[n] = len(sizes)
+            for n, _ in theirs[first_j:j]:
+                other[n] = len(sizes)
+            relations.append((i - first_i > 1) + 2 * (j - first_j > 1))
+            sizes.append(ours[i - 1][1] - before)
+            before, first_i, first_j = ours[i - 1][1], i, j
+    own[-1] = other[-1] = len(sizes)  # the end-of-turn pair
+    return AlignedPair(
+        student=np.array(own, np.int32),
+        teacher=np.array(other, np.int32),
+        bytes=np.array([*sizes, 0], np.int32),
+        relation=np.array([*relations, 0], np.int8),
+    )
+
+
+def same(one: AlignedPair, other: AlignedPair) -> bool:
+    """Whether two alignments agree in everything."""
+    fields = ("student", "teacher", "bytes", "relation")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in fields)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -114,7 +134,8 @@ def report(names: tuple[str, str], texts: Sequence[str], rounds: int) -> str:
     students, teachers = (load_packaged(name).encode(examples) for name in names)  # type: ignore[arg-type]
     tokens = sum(len(e.ids) for side in (students, teachers) for e in side)
     pairs = split_examples(align_examples(students, teachers))
-    if [pair.bytes.tolist() for pair in pairs] != [walk(s, t) for s, t in zip(students, teachers, strict=True)]:
+    walked = [walk(s, t) for s, t in zip(students, teachers, strict=True)]
+    if not all(same(pair, other) for pair, other in zip(pairs, walked, strict=True)):
         raise SystemExit(f"{'/'.join(names)}: the two ways do not find the same chunks")
     fast, slow = [], []
     for _ in range(rounds):

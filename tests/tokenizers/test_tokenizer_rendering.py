@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,17 @@ def test_the_mask_token_is_the_own_one_the_named_one_or_a_new_one(saved: str, tm
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot load a tokenizer from '.*nothing'.*tokenizer.json"):
         HuggingFaceTokenizer.from_path(str(tmp_path / "nothing"))
+
+
+def test_a_tokenizer_with_its_own_code_needs_consent(tmp_path: Path) -> None:
+    small(None).save(str(tmp_path))
+    settings_file = tmp_path / "tokenizer_config.json"
+    facts = json.loads(settings_file.read_text())
+    facts |= {"tokenizer_class": "Odd", "auto_map": {"AutoTokenizer": ["odd.Odd", "odd.Odd"]}}
+    settings_file.write_text(json.dumps(facts))
+    (tmp_path / "odd.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(DataError, match="set trust_remote_code if you trust that"):
+        HuggingFaceTokenizer.from_path(str(tmp_path))
 
 
 def test_fingerprints_tell_templates_and_masks_apart() -> None:

@@ -21,7 +21,7 @@ from tide_specs import AlignedPair, AlignmentError, ChunkRelation, EncodedExampl
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_TURN_END = np.int64(0xFFFF_FFFF)
+_TURN_END = np.int64(0x7FFF_FFFF)
 """Low half of the key of an end-of-turn token: behind every byte of its message."""
 _ENOUGH = 16
 """Boundaries that two tokenizations of one message may have without having any in common."""
@@ -49,7 +49,7 @@ class _Tokens:
     at [m]: the tokens that bound something; keys [m]: where."""
 
     starts: Ints
-    message: Ints
+    message: NDArray[np.int32]
     turn_end: Flags
     at: Ints
     keys: Ints
@@ -61,8 +61,11 @@ def align_examples(students: Sequence[EncodedExample], teachers: Sequence[Encode
         raise AlignmentError(
             f"{len(students)} student encodings cannot be aligned with {len(teachers)} teacher encodings"
         )
-    bases = _message_bases(students, teachers)
-    ours, theirs = _lay_out(students, bases), _lay_out(teachers, bases)
+    starts = _starts(students), _starts(teachers)
+    messages = _joined(students, "message"), _joined(teachers, "message")
+    bases = _message_bases((starts[0], messages[0]), (starts[1], messages[1]))
+    ours = _lay_out(students, starts[0], messages[0], bases)
+    theirs = _lay_out(teachers, starts[1], messages[1], bases)
     _, own, other = _intersect(ours.keys, theirs.keys)
     _check_same_text(ours, theirs, own, bases)
     common = ours.keys[own]
@@ -124,23 +127,38 @@ def _joined(examples: Sequence[EncodedExample], field: str) -> NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int32)
 
 
-def _message_bases(students: Sequence[EncodedExample], teachers: Sequence[EncodedExample]) -> Ints:
-    """Number of the first message of each example [E + 1]. No key is shared across a border of examples."""
-    counts = [
-        1 + max(int(side.message.max(initial=-1)) for side in pair) for pair in zip(students, teachers, strict=True)
-    ]
-    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int64)
+def _starts(examples: Sequence[EncodedExample]) -> Ints:
+    """First token of each example, and the number of all tokens [E + 1]."""
+    lengths = np.fromiter((len(example.ids) for example in examples), dtype=np.int64, count=len(examples))
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))
 
 
-def _lay_out(examples: Sequence[EncodedExample], bases: Ints) -> _Tokens:
-    lengths = [len(example.ids) for example in examples]
-    kind, end, message = (_joined(examples, field) for field in ("kind", "end", "message"))
-    inside = message >= 0
-    message = np.where(inside, message + np.repeat(bases[:-1], lengths), -1)
+def _message_bases(*sides: tuple[Ints, NDArray[np.int32]]) -> Ints:
+    """Number of the first message of each example [E + 1], from starts and messages of each side.
+
+    No key is shared across a border of examples.
+    """
+    counts = np.zeros(len(sides[0][0]) - 1, dtype=np.int64)
+    for starts, message in sides:
+        filled = np.flatnonzero(starts[1:] > starts[:-1])
+        if len(filled):
+            counts[filled] = np.maximum(counts[filled], 1 + np.maximum.reduceat(message, starts[filled]))
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(counts)))
+
+
+def _lay_out(examples: Sequence[EncodedExample], starts: Ints, within: NDArray[np.int32], bases: Ints) -> _Tokens:
+    kind, end = _joined(examples, "kind"), _joined(examples, "end")
+    inside = within >= 0
+    message = within + np.repeat(bases[:-1].astype(np.int32), np.diff(starts))
+    message[~inside] = -1
     turn_end = kind == TokenKind.END_OF_TURN
-    at = np.flatnonzero(((kind == TokenKind.CONTENT) & (end >= 0) | turn_end) & inside)
-    keys = (message[at] << 32) | np.where(turn_end[at], _TURN_END, end[at].astype(np.int64))
-    starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))).astype(np.int64)
+    bounds = (kind == TokenKind.CONTENT) & (end >= 0)
+    bounds |= turn_end
+    bounds &= inside
+    at = np.flatnonzero(bounds)
+    keys = message[at].astype(np.int64) << 32
+    keys |= end[at] & 0x7FFF_FFFF
+    keys[turn_end[at]] |= _TURN_END
     if len(keys) > 1 and not bool((keys[1:] > keys[:-1]).all()):
         token = int(at[1:][keys[1:] <= keys[:-1]][0])
         example = int(np.searchsorted(starts, token, side="right")) - 1
@@ -175,7 +193,7 @@ def _number(tokens: _Tokens, common: Ints) -> Ints:
 
 
 def _chunk_bytes(common: Ints) -> Ints:
-    end = common & 0xFFFF_FFFF
+    end = common & 0x7FFF_FFFF
     before = np.zeros_like(end)
     if len(common) > 1:
         same = (common[1:] >> 32) == (common[:-1] >> 32)
@@ -210,7 +228,7 @@ def _check_same_text(ours: _Tokens, theirs: _Tokens, own: Ints, bases: Ints) -> 
         complete &= ended
         busy &= np.bincount(side.keys >> 32, minlength=count) > _ENOUGH
     common = ours.keys[own]
-    met = np.bincount(common[(common & 0xFFFF_FFFF) != _TURN_END] >> 32, minlength=count) > 0
+    met = np.bincount(common[(common & 0x7FFF_FFFF) != _TURN_END] >> 32, minlength=count) > 0
     wrong: list[int] = np.flatnonzero(complete & busy & ~met).tolist()
     if wrong:
         example = int(np.searchsorted(bases, wrong[0], side="right")) - 1

@@ -88,10 +88,12 @@ class HuggingFaceTokenizer(TextTokenizer):
         try:
             tokenizer: Any = auto.from_pretrained(path, trust_remote_code=trust_remote_code, **named)
         except Exception as error:
-            raise DataError(
-                f"cannot load a tokenizer from {path!r}: {error}; give a directory that holds tokenizer.json, a hub name, "
-                "or a GGUF file"
-            ) from error
+            remedy = (
+                "it brings its own code: set trust_remote_code if you trust that"
+                if "trust_remote_code" in str(error)
+                else "give a directory that holds tokenizer.json, a hub name, or a GGUF file"
+            )
+            raise DataError(f"cannot load a tokenizer from {path!r}: {error}; {remedy}") from error
         return cls(tokenizer, mask_token_id=resolve_mask_token(tokenizer, mask_token, add=add_mask_token))
 
     def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
