@@ -265,3 +265,42 @@ def test_the_tokenizer_of_an_installed_package() -> None:
     config = {"model_type": "bert", **TINY}
     tokenizer = HuggingFace(config=config, tokenizer_from="package:minilm", form="bidirectional").tokenizer("student")
     assert (tokenizer.mask_token_id, tokenizer.vocabulary_size) == (103, 30522)
+
+
+@pytest.mark.skipif(find_spec("gguf") is None, reason="needs the package gguf (extra 'examples')")
+def test_a_model_from_a_gguf_file_can_be_saved(
+    folder: Path, tmp_path: Path, tokenizer_folder: str, runtime: Runtime
+) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path)
+    component = HuggingFace(model=str(path), tokenizer_from=tokenizer_folder, form="block_diffusion", block_size=4)
+    student = component.load("student", runtime)
+    student.save(str(folder))
+    again = HuggingFace(model=str(folder)).load("student", runtime)
+    assert torch.equal(again.hidden(IDS, IDS, LENGTHS), student.hidden(IDS, IDS, LENGTHS))
+
+
+def write_gguf(path: Path) -> None:
+    """Write a Llama of 257 rows, 32 wide, one layer, in float32."""
+    import numpy as np
+    from gguf import GGUFWriter
+
+    writer, random = GGUFWriter(str(path), "llama"), np.random.default_rng(0)
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(48)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(4)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(257)
+    square, shapes = (32, 32), {"token_embd": (257, 32), "output": (257, 32), "output_norm": (32,)}
+    shapes |= {f"blk.0.attn_{part}": square for part in ("q", "k", "v", "output")}
+    shapes |= {"blk.0.attn_norm": (32,), "blk.0.ffn_norm": (32,)}
+    shapes |= {"blk.0.ffn_gate": (48, 32), "blk.0.ffn_up": (48, 32), "blk.0.ffn_down": (32, 48)}
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", random.normal(size=shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -162,6 +162,10 @@ class HuggingFace(Architecture):
         """Return the layout of the form; a decoding session asks for ``cached`` as well."""
         return frozenset({LAYOUTS[self.denoiser_form]})
 
+    def saved_at(self, path: str) -> Self:
+        """Return the component for a saved model: ``tide.json`` there says how it denoises, and its tokenizer is there."""
+        return type(self)(model=path, freeze=self.freeze, dropout=self.dropout)
+
     def serves(self, role: Role) -> str | None:
         """Return why an autoregressive form cannot be the student; every other form plays both roles."""
         if role == "student" and self.denoiser_form == "autoregressive":

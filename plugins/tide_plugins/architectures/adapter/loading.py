@@ -115,6 +115,9 @@ def pretrained(component: HuggingFace, dtype: torch.dtype, *, trust_remote_code:
             **extra,
         )
     _complain(source, model, report)
+    if gguf is not None and getattr(model, "hf_quantizer", None) is not None:
+        # The weights are plain numbers by now; while it passes for quantized, transformers refuses to save it.
+        model.hf_quantizer.remove_quantization_config(model)
     return model
 
 
