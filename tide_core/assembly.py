@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tide_core.blame import Describe, blame
 from tide_core.data import PreparedData, prepare
+from tide_core.devices import device_named
 from tide_core.distillation import Method
 from tide_core.parallel import Engine
 from tide_core.registry import Registry
@@ -158,11 +159,9 @@ def method_of(config: RunConfig, describe: Describe) -> Method:
 def build_accelerator(config: RunConfig) -> Accelerator:
     """Build the Accelerate engine for the run's device, precision and strategy."""
     training = config.training
-    cpu = training.device == "cpu" or not torch.cuda.is_available()
-    if training.device.startswith("cuda") and cpu:
-        raise UnavailableError(f"training.device: '{training.device}' was asked for, but torch sees no CUDA device")
-    if ":" in training.device:
-        torch.cuda.set_device(training.device)
+    device = device_named(training.device, "training.device")
+    if device.index is not None:
+        torch.cuda.set_device(device)
     # Accelerate keeps its precision in a process-wide singleton; a second run in one process may want another.
     AcceleratorState._reset_state()
-    return Accelerator(cpu=cpu, mixed_precision="bf16" if training.precision == "bf16" else "no")
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if training.precision == "bf16" else "no")

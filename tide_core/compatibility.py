@@ -148,7 +148,7 @@ def teacher_used(checker: Checker) -> Iterator[Problem]:
     config = checker.config
     if config.teacher is None or any(loss.compares != "student" and loss.weight > 0 for loss in config.losses):
         return
-    watched = any(evaluator.needs_teacher for evaluator in config.evaluation)
+    watched = any(evaluator.uses_teacher for evaluator in config.evaluation)
     use = "only evaluators look at it" if watched else "it is loaded and never asked"
     yield checker.problem(
         ("teacher",),

@@ -46,6 +46,16 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), *, registry: Regis
     return LoadedRun(config, source)
 
 
+def load_record(
+    record: Mapping[str, Any], title: str, overrides: Sequence[str] = (), *, registry: Registry
+) -> LoadedRun:
+    """Return the run that ``config_record`` was taken of, with changes; ``title`` names it in messages."""
+    source = Source(title, data=dict(record))
+    for text in overrides:
+        apply_override(source, text)
+    return LoadedRun(validate_run(source, registry), source)
+
+
 def validate_run(source: Source, registry: Registry) -> RunConfig:
     """Return the run that ``source.data`` describes; raises ``RunFileError`` with every problem."""
     model = build_run_model(registry)
@@ -147,6 +157,7 @@ __all__ = [
     "RunConfig",
     "config_record",
     "differences",
+    "load_record",
     "load_run",
     "run_from_record",
     "validate_run",

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+
+def device_name(name: str) -> str:
+    """Refuse what is no device's name; whether the device is there is found out when it is needed."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError(f"must be auto, cpu, cuda or cuda:N; it is {name!r}")
+    return name
+
+
+DeviceName = Annotated[str, AfterValidator(device_name)]
 
 
 class Settings(BaseModel):
@@ -44,7 +64,7 @@ class Training(Settings):
         default="float32", description="of the computation; the student's weights stay float32 masters in both"
     )
     seed: NonNegativeInt = Field(default=0, description="seeds initialisation, data order, noise and samplers")
-    device: str = Field(default="auto", description="auto, cpu, cuda, or cuda:N")
+    device: DeviceName = Field(default="auto", description="auto, cpu, cuda, or cuda:N")
     strategy: Literal["auto", "ddp", "fsdp"] = Field(
         default="auto", description="auto: DDP when several processes were launched, nothing otherwise"
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from .component import Component
 from .denoiser import Denoiser, Form, Role, Runtime
+from .errors import ConfigError
 from .text import TextTokenizer
 
 
@@ -40,6 +41,18 @@ class Architecture(Component):
     def load(self, role: Role, runtime: Runtime) -> Denoiser:
         """Load or initialise the model. Raises ``CheckpointError`` naming the file or key that is wrong."""
         raise NotImplementedError
+
+    def saved_at(self, path: str) -> Self:
+        """Return the component that loads what this one's denoiser saved into the directory ``path``.
+
+        The default sets the option ``model``; override it where other options say where weights come from. Raises
+        ``ConfigError`` when the component has no such option.
+        """
+        if "model" not in type(self).model_fields:
+            raise ConfigError(
+                f"architecture '{self.name}' has no option `model`, so it cannot load {path}; its class must override saved_at"
+            )
+        return self.model_copy(update={"model": path})
 
     def attention_needs(self) -> frozenset[str]:
         """Return the layout kinds that this component's denoiser asks its backend for, known before anything loads."""

@@ -71,6 +71,11 @@ class Evaluator(Component):
     limit: NonNegativeInt = Field(default=0, description="use at most so many held-out examples; 0: all")
     batch_size: NonNegativeInt = Field(default=8, description="rows of an evaluation batch")
 
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether ``evaluate`` looks at the teacher with these options; where none does, it is not loaded to evaluate."""
+        return self.needs_teacher
+
     @abstractmethod
     def evaluate(self, student: Denoiser, teacher: Denoiser | None, context: EvaluationContext) -> Evaluation:
         """Evaluate the student (and compare it with the teacher)."""

@@ -67,9 +67,9 @@ def print_warnings(problems: Iterable[Problem]) -> None:
         click.echo(f"warning: {problem}", err=True)
 
 
-def console() -> Console:
-    """A console on stdout: as wide as the terminal, or wide enough for whole lines when there is none."""
+def console(*, error: bool = False) -> Console:
+    """A console on stdout (or stderr): as wide as the terminal, or wide enough for whole lines when there is none."""
     from rich.console import Console
 
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=160)
+    plain = Console(highlight=False, stderr=error)
+    return plain if plain.is_terminal else Console(highlight=False, width=160, stderr=error)

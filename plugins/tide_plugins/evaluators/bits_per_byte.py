@@ -35,6 +35,11 @@ class BitsPerByte(Evaluator):
     )
     score_teacher: bool = Field(default=False, description="score the teacher on the same texts as well, and compare")
 
+    @property
+    def uses_teacher(self) -> bool:
+        """Only to score it."""
+        return self.score_teacher
+
     def evaluate(self, student: Denoiser, teacher: Denoiser | None, context: EvaluationContext) -> Evaluation:
         """Score the held-out texts."""
         from .likelihood import evaluate
