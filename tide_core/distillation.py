@@ -9,7 +9,7 @@ Shapes: B rows, L tokens of a side, V teacher passes, H hidden size, N masked st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,11 @@ class Method:
     def needs(self, kind: type[Loss]) -> bool:
         """Whether any loss is of this kind."""
         return any(isinstance(loss, kind) for loss in self.losses)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any loss compares with a teacher; where none does, a teacher in the run costs nothing in a step."""
+        return self.needs(TokenLoss) or self.needs(ChunkLoss)
 
     def denominators(self) -> list[Count]:
         """What each loss's sum is divided by; a token loss counts only the positions that it compares."""
@@ -106,8 +111,8 @@ class Distillation(nn.Module):
             noise = method.corruption.corrupt(
                 batch, t, method.schedule, draws, self.student.tokenizer, teacher.tokenizer if teacher else None
             )
-        if batch.teacher is None or noise.teacher is None:
-            return noise, build_micro_batch(batch, noise, (), None)
+        if batch.teacher is None or noise.teacher is None or not method.needs_teacher:
+            return noise, build_micro_batch(replace(batch, teacher=None), noise, (), None)
         with blame(method.view, "while the teacher's passes were planned", method.describe):
             passes = method.view.passes(batch.teacher, noise.teacher.masked, draws)
         return noise, build_micro_batch(batch, noise, passes, self.columns)
@@ -135,7 +140,7 @@ class Distillation(nn.Module):
             return TeacherAnswers()
         hidden = teacher.hidden_views(rows.noised, side.ids, side.lengths, side.documents)
         answered, head = hidden.flatten(0, 2)[rows.index], teacher.head()
-        likelihoods = _chunk_likelihoods(head, answered, rows, work) if self.method.needs(ChunkLoss) else None
+        likelihoods = self._chunk_likelihoods(head, answered, rows, work) if self.method.needs(ChunkLoss) else None
         if not self.method.needs(TokenLoss):
             return TeacherAnswers(likelihoods=likelihoods)
         return TeacherAnswers(likelihoods=likelihoods, hidden=answered, head=head)
@@ -162,8 +167,8 @@ class Distillation(nn.Module):
             studied = studied.to(torch.get_autocast_dtype(studied.device.type))
         return sliced_losses(studied, self.student.head(), work, answers, objective)
 
-
-def _chunk_likelihoods(head: Head, hidden: Tensor, rows: TeacherRows, work: MicroBatch) -> Tensor:
-    """Teacher hidden states [M, H] -> log-likelihood of each active chunk [A], in float32."""
-    sums = torch.zeros(work.chunks.t.shape[0], device=hidden.device)
-    return sums.index_add(0, rows.chunk, head.log_likelihood(hidden, rows.target))
+    def _chunk_likelihoods(self, head: Head, hidden: Tensor, rows: TeacherRows, work: MicroBatch) -> Tensor:
+        """Teacher hidden states [M, H] -> log-likelihood of each active chunk [A], in float32."""
+        sums = torch.zeros(work.chunks.t.shape[0], device=hidden.device)
+        tokens = head.log_likelihood(hidden, rows.target, elements=self.slice_elements)
+        return sums.index_add(0, rows.chunk, tokens)
