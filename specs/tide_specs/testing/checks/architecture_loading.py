@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from tide_specs.architecture import Architecture
 from tide_specs.denoiser import Denoiser
@@ -91,7 +90,7 @@ def check_save_and_reload(architecture: Architecture) -> None:
         pickled = sorted(name for name in files if Path(name).suffix in PICKLES)
         expect(not pickled, f"save() writes {', '.join(pickled)}; write weights as safetensors, never as a pickle.")
         expect(any(name.endswith(".safetensors") for name in files), "save() writes no .safetensors file.")
-        copy = load(reloaded(architecture, path), seed=99)
+        copy = load(architecture.saved_at(path), seed=99)
         expect(
             (copy.form, copy.block_size) == (model.form, model.block_size),
             f"the saved model comes back as form {copy.form!r} instead of {model.form!r}; save what restores it.",
@@ -111,14 +110,3 @@ def check_save_and_reload(architecture: Architecture) -> None:
             rtol=1e-4,
             atol=1e-5,
         )
-
-
-def reloaded(architecture: Architecture, path: str) -> Architecture:
-    """Return the component with its weights read from ``path``: all options and ``model: path``, or else that alone."""
-    cls = type(architecture)
-    if "model" not in cls.model_fields:
-        raise CheckSkipped("it has no option 'model' for a directory to load")
-    try:
-        return cls.model_validate({**architecture.model_dump(), "model": path})
-    except ValidationError:
-        return cls.model_validate({"model": path})
