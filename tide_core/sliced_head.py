@@ -10,14 +10,14 @@ A active chunks, a of a slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from tide_core.blame import Describe, blame
 from tide_core.blame import describe as describe_component
@@ -94,11 +94,15 @@ class Part:
 
 
 def parts(work: MicroBatch, rows: int) -> Iterator[Part]:
-    """Cut the N positions into slices of about ``rows``, never through a chunk (a longer chunk makes a longer slice)."""
-    cuts, begin = work.cuts, work.cuts[0]
-    for cut, following in pairwise([*cuts[1:], None]):
-        assert cut is not None
-        if following is None or following.position - begin.position > rows:
+    """Cut the N positions into slices of like size, about ``rows`` at most, and never through a chunk.
+
+    A slice that would end inside a chunk takes in the rest of it.
+    """
+    begin, last = work.cuts[0], work.cuts[-1]
+    # Even slices: a short one at the end would cost nearly as much as a full one, since each reads the whole head.
+    size = -(-last.position // max(1, -(-last.position // rows)))
+    for cut in work.cuts[1:]:
+        if cut is last or cut.position - begin.position >= size:
             yield Part(
                 start=begin.position,
                 stop=cut.position,
@@ -133,19 +137,56 @@ class _SlicedLosses(torch.autograd.Function):
         compute = Head(
             weight.detach().to(hidden.dtype), None if bias is None else bias.detach(), head.scale, head.softcap
         )
+        cut = list(parts(work, max(1, objective.slice_elements // weight.shape[0])))
+        buffers = _Buffers(max((part.stop - part.start for part in cut), default=0), hidden, weight)
         with torch.autocast(hidden.device.type, enabled=False):
-            for part in parts(work, max(1, objective.slice_elements // weight.shape[0])):
-                accumulator.add(part, compute, work, answers, objective)
+            for part in cut:
+                accumulator.add(part, compute, buffers, work, answers, objective)
         terms = accumulator.terms * objective.scales
         ctx.mark_non_differentiable(terms)
-        ctx.save_for_backward(*accumulator.gradients)
+        # An attribute, not a saved tensor: ``backward`` lets go of it, so that the parameter keeps it without a copy.
+        ctx.gradients = accumulator.gradients
         return terms.sum(), terms
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         # The gradients were computed for a factor of one, in the forward pass; scaling in place spares a copy of the head.
-        scaled = [None if kept is None else kept.mul_(gradients[0]) for kept in ctx.saved_tensors]
+        kept, ctx.gradients = ctx.gradients, None
+        if kept is None:
+            raise RuntimeError("the sliced losses were differentiated twice; their gradients are kept for one pass")
+        scaled = [None if gradient is None else gradient.mul_(gradients[0]) for gradient in kept]
         return (*scaled, None, None, None, None)
+
+
+class _Buffers:
+    """Memory for one slice's logits and for their log-softmax; all slices use it in turn.
+
+    Fresh memory for each would cost a third of the matrix products' time on a CPU, and the allocator's peak elsewhere.
+    """
+
+    def __init__(self, rows: int, hidden: Tensor, weight: Tensor) -> None:
+        self.products = hidden.new_empty(rows, weight.shape[0])
+
+    @cached_property
+    def shares(self) -> Tensor:
+        """[rows, C] float32, made for the first loss that asks for likelihoods."""
+        return torch.empty_like(self.products, dtype=torch.float32)
+
+
+class _LogLikelihood(torch.autograd.Function):
+    """Logits [n, C], targets [n] -> log p(target) [n]; its gradient, onehot - p, is built where log p lay."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, buffer: Tensor) -> Tensor:
+        torch.log_softmax(logits, 1, out=buffer)
+        ctx.buffer, ctx.targets = buffer, targets[:, None]
+        return buffer.gather(1, ctx.targets)[:, 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        column = gradient[:, None]
+        return ctx.buffer.exp_().mul_(-column).scatter_add_(1, ctx.targets, column), None, None
 
 
 class _Accumulator:
@@ -159,13 +200,21 @@ class _Accumulator:
         ]
         self.terms: Tensor = hidden.new_zeros((), dtype=torch.float32)
 
-    def add(self, part: Part, head: Head, work: MicroBatch, answers: TeacherAnswers, objective: Objective) -> None:
+    def add(
+        self,
+        part: Part,
+        head: Head,
+        buffers: _Buffers,
+        work: MicroBatch,
+        answers: TeacherAnswers,
+        objective: Objective,
+    ) -> None:
         """Evaluate every loss on one slice and, where gradients are wanted, differentiate it there."""
         wanted = any(gradient is not None for gradient in self.gradients)
         rows = self.hidden[part.rows]
-        raw = head.project(rows).requires_grad_(wanted)
+        raw = head.project(rows, buffers.products[: len(rows)]).detach().requires_grad_(wanted)
         with torch.set_grad_enabled(wanted):
-            terms = slice_terms(head.finish(raw), part, work, answers, objective)
+            terms = slice_terms(head.finish(raw), part, buffers, work, answers, objective)
             total = (terms * objective.scales).sum()
         self.terms = self.terms + terms.detach()
         if total.requires_grad:
@@ -184,9 +233,11 @@ class _Accumulator:
             bias.add_(grad_raw.sum(0))
 
 
-def slice_terms(logits: Tensor, part: Part, work: MicroBatch, answers: TeacherAnswers, objective: Objective) -> Tensor:
+def slice_terms(
+    logits: Tensor, part: Part, buffers: _Buffers, work: MicroBatch, answers: TeacherAnswers, objective: Objective
+) -> Tensor:
     """Student logits [n, C] of one slice -> sums of the K terms over it, before scaling."""
-    view = _SliceView(logits, part, work, answers, objective)
+    view = _SliceView(logits, part, buffers, work, answers, objective)
     sums: list[Tensor] = []
     for loss in objective.losses:
         with blame(loss, "while it was evaluated", objective.describe):
@@ -200,20 +251,39 @@ def slice_terms(logits: Tensor, part: Part, work: MicroBatch, answers: TeacherAn
     return torch.stack(sums)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _SharingContext(TokenContext):
+    """A context whose ``log_likelihood`` is computed once for all losses that ask about the slice's own logits."""
+
+    logits: Tensor
+    shared: Callable[[], Tensor]
+
+    def log_likelihood(self, student: Tensor) -> Tensor:
+        """Log-likelihoods [n]; logits that a loss changed are evaluated by themselves."""
+        return self.shared() if student is self.logits else super().log_likelihood(student)
+
+
 class _SliceView:
     """What the losses of one slice share: each quantity is computed once, when the first loss asks for it."""
 
     def __init__(
-        self, logits: Tensor, part: Part, work: MicroBatch, answers: TeacherAnswers, objective: Objective
+        self,
+        logits: Tensor,
+        part: Part,
+        buffers: _Buffers,
+        work: MicroBatch,
+        answers: TeacherAnswers,
+        objective: Objective,
     ) -> None:
-        self.logits, self.part, self.work, self.answers, self.objective = logits, part, work, answers, objective
+        self.logits, self.part, self.buffers = logits, part, buffers
+        self.work, self.answers, self.objective = work, answers, objective
 
     def evaluate(self, loss: Loss) -> tuple[Tensor, int]:
         """Return the loss's values and how many there should be."""
         if isinstance(loss, SelfLoss):
-            return loss.per_token(self.logits, self._token_context(self.part.rows)), self.logits.shape[0]
+            return loss.per_token(self.logits, self._own_context), self.logits.shape[0]
         if isinstance(loss, TokenLoss):
-            context = self._token_context(self._shared_rows, shared=True)
+            context = TokenContext(**self._token_facts(self._shared_rows, shared=True))
             return loss.per_token(*self._shared_logits, context), self._shared_rows.shape[0]
         assert isinstance(loss, ChunkLoss)
         assert self.answers.likelihoods is not None
@@ -241,27 +311,38 @@ class _SliceView:
         return student[:, ids[0].to(student.device)], teacher[:, ids[1].to(teacher.device)]
 
     @cached_property
+    def _log_likelihood(self) -> Tensor:
+        """Log-likelihoods [n] of the slice's targets, in float32."""
+        # log_softmax subtracts the maximum first: near certainty, gather - logsumexp would round.
+        buffer = self.buffers.shares[: self.logits.shape[0]]
+        return _LogLikelihood.apply(self.logits, self.work.student.target[self.part.rows], buffer)
+
+    @cached_property
     def _likelihoods(self) -> Tensor:
         """Student log-likelihoods [a] of the slice's chunks: sums over their tokens, in float32."""
         rows, start = self.work.student, self.part.chunk_start
-        # log_softmax inside cross_entropy subtracts the maximum first: near certainty, gather - logsumexp would round.
-        token = -torch.nn.functional.cross_entropy(self.logits, rows.target[self.part.rows], reduction="none")
+        token = self._log_likelihood
         count = self.part.chunk_stop - start
         # Positions outside every chunk are summed into one extra entry, which is cut off: no selection, no host sync.
         chunk = rows.chunk[self.part.rows]
         place = torch.where(chunk >= 0, chunk - start, count)
         return token.new_zeros(count + 1).index_add(0, place, token)[:count]
 
-    def _token_context(self, rows: slice | Tensor, *, shared: bool = False) -> TokenContext:
+    @cached_property
+    def _own_context(self) -> TokenContext:
+        facts = self._token_facts(self.part.rows)
+        return _SharingContext(**facts, logits=self.logits, shared=lambda: self._log_likelihood)
+
+    def _token_facts(self, rows: slice | Tensor, *, shared: bool = False) -> dict[str, Any]:
         student = self.work.student
-        return TokenContext(
-            targets=(student.column if shared else student.target)[rows],
-            t=student.t[rows],
-            schedule_weight=student.weight[rows],
-            interpolation=self.objective.interpolation_tokens[rows],
-            maskable_in_sequence=student.maskable[rows],
-            progress=self.objective.progress,
-        )
+        return {
+            "targets": (student.column if shared else student.target)[rows],
+            "t": student.t[rows],
+            "schedule_weight": student.weight[rows],
+            "interpolation": self.objective.interpolation_tokens[rows],
+            "maskable_in_sequence": student.maskable[rows],
+            "progress": self.objective.progress,
+        }
 
     def _chunk_context(self) -> ChunkContext:
         chunks, at = self.work.chunks, self.part.chunks

@@ -51,13 +51,15 @@ class Head:
     scale: float = 1.0
     softcap: float | None = None
 
-    def project(self, hidden: Tensor) -> Tensor:
-        """Hidden states [n, H] -> raw products [n, C], in the dtype of ``hidden``."""
+    def project(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
+        """Hidden states [n, H] -> raw products [n, C], in the dtype of ``hidden``; written to ``out``, without gradient."""
         import torch
 
-        return torch.nn.functional.linear(
-            hidden, self.weight.to(hidden.dtype), None if self.bias is None else self.bias.to(hidden.dtype)
-        )
+        weight, bias = self.weight.to(hidden.dtype), None if self.bias is None else self.bias.to(hidden.dtype)
+        if out is None:
+            return torch.nn.functional.linear(hidden, weight, bias)
+        torch.mm(hidden, weight.T, out=out)
+        return out if bias is None else out.add_(bias)
 
     def finish(self, raw: Tensor) -> Tensor:
         """Raw products [n, C] -> float32 logits [n, C]."""
@@ -73,22 +75,30 @@ class Head:
         return self.finish(self.project(hidden))
 
     def slices(self, count: int, *, elements: int = 1 << 25) -> Iterator[slice]:
-        """Yield slices over ``count`` positions whose logits hold at most ``elements`` numbers each."""
-        step = max(1, elements // int(self.weight.shape[0]))
+        """Yield slices of like size over ``count`` positions whose logits hold at most ``elements`` numbers each."""
+        most = max(1, elements // int(self.weight.shape[0]))
+        step = max(1, -(-count // -(-count // most))) if count else 1
         for start in range(0, count, step):
             yield slice(start, min(start + step, count))
 
-    def log_likelihood(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Hidden states [n, H] and target ids [n] -> float32 log p(target) [n], without gradient, in slices."""
+    def log_likelihood(self, hidden: Tensor, targets: Tensor, *, elements: int = 1 << 24) -> Tensor:
+        """Hidden states [n, H] and target ids [n] -> float32 log p(target) [n], without gradient, in slices.
+
+        Slices of at most ``elements`` logits follow each other in one buffer: fresh memory would cost more than the
+        softmax.
+        """
         import torch
 
         with torch.no_grad():
-            out = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-            for part in self.slices(hidden.shape[0]):
-                logits = self.logits(hidden[part])
-                chosen = logits.gather(1, targets[part, None])[:, 0]
-                out[part] = chosen - logits.logsumexp(1)
-            return out
+            found = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+            parts = list(self.slices(hidden.shape[0], elements=elements))
+            rows = max((part.stop - part.start for part in parts), default=0)
+            buffer = hidden.new_empty(rows, self.weight.shape[0])
+            for part in parts:
+                logits = self.finish(self.project(hidden[part], buffer[: part.stop - part.start]))
+                torch.log_softmax(logits, 1, out=logits)
+                found[part] = logits.gather(1, targets[part, None])[:, 0]
+            return found
 
 
 class DecodingSession(ABC):

@@ -39,6 +39,10 @@ class TokenContext:
     maskable_in_sequence: Tensor
     progress: float
 
+    def log_likelihood(self, student: Tensor) -> Tensor:
+        """Log-likelihoods [n] of ``targets`` under logits [n, V], in nats; the losses of a run share the work."""
+        return student.log_softmax(1).gather(1, self.targets[:, None])[:, 0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkContext:

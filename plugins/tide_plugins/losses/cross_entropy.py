@@ -43,7 +43,7 @@ class CrossEntropy(SelfLoss):
 
     def per_token(self, student: Tensor, at: TokenContext) -> Tensor:
         """Student logits [n, V] -> weighted negative log-likelihoods [n], in nats."""
-        losses = -student.log_softmax(1).gather(1, at.targets[:, None])[:, 0]
+        losses = -at.log_likelihood(student)
         if self.weighting == "schedule":
             losses = losses * at.schedule_weight
         return losses / at.maskable_in_sequence if self.normalisation == "sequence" else losses
