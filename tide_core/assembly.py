@@ -54,7 +54,10 @@ def describer(registry: Registry) -> Describe:
 
 
 def load_tokenizers(config: RunConfig, describe: Describe) -> Tokenizers:
-    """Load both tokenizers and compare their vocabularies, before any weights load."""
+    """Check both models' files, load both tokenizers and compare their vocabularies, before any weights load."""
+    for model in filter(None, (config.student, config.teacher)):
+        with blame(model, "while its files were checked", describe):
+            model.check(trust_remote_code=config.trust_remote_code)
     with blame(config.student, "while its tokenizer was loaded", describe):
         student = config.student.tokenizer("student")
     if config.teacher is None:
@@ -69,22 +72,28 @@ def load_tokenizers(config: RunConfig, describe: Describe) -> Tokenizers:
 
 
 def prepare_split(
-    config: RunConfig, split: Split, tokenizers: Tokenizers, cache: Path, progress: Progress | None = None
+    config: RunConfig,
+    split: Split,
+    tokenizers: Tokenizers,
+    cache: Path,
+    describe: Describe,
+    progress: Progress | None = None,
 ) -> PreparedData:
     """Encode and align one split; every process calls this, one writes the cache and the others wait for it."""
     report = None if progress is None else (lambda done, total: progress(f"preparing {split} data", done, total))
-    return prepare(
-        config.data,
-        split,
-        student=tokenizers.student,
-        teacher=tokenizers.teacher,
-        alignment=None if config.teacher is None else config.alignment,
-        length_multiple=config.student.length_multiple,
-        teacher_length_multiple=1 if config.teacher is None else config.teacher.length_multiple,
-        cache_directory=str(cache),
-        workers=config.training.workers,
-        progress=report,
-    )
+    with blame(config.data, f"while its {split} examples were prepared", describe):
+        return prepare(
+            config.data,
+            split,
+            student=tokenizers.student,
+            teacher=tokenizers.teacher,
+            alignment=None if config.teacher is None else config.alignment,
+            length_multiple=config.student.length_multiple,
+            teacher_length_multiple=1 if config.teacher is None else config.teacher.length_multiple,
+            cache_directory=str(cache),
+            workers=config.training.workers,
+            progress=report,
+        )
 
 
 def load_model(config: RunConfig, role: Role, device: torch.device, describe: Describe) -> Denoiser:

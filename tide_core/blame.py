@@ -17,10 +17,16 @@ def describe(component: Component) -> str:
 
 @contextmanager
 def blame(component: Component, doing: str, describe: Describe = describe) -> Iterator[None]:
-    """Turn an unexpected exception into a ``PluginError`` that names the component; TIDE's own errors pass."""
+    """Turn an unexpected exception into a ``PluginError`` that names the component; TIDE's own errors pass.
+
+    Both remember the innermost component that was at work, in ``raised_by``.
+    """
     try:
         yield
-    except TideError:
+    except TideError as error:
+        error.raised_by = error.raised_by or component
         raise
     except Exception as error:
-        raise PluginError(f"{describe(component)} failed {doing}: {type(error).__name__}: {error}") from error
+        named = PluginError(f"{describe(component)} failed {doing}: {type(error).__name__}: {error}")
+        named.raised_by = component
+        raise named from error

@@ -28,7 +28,7 @@ def evaluate_student(
     accelerator, describe = build_accelerator(config), describer(registry)
     tokenizers = load_tokenizers(config, describe)
     announce("preparing held-out data")
-    data = prepare_split(config, "evaluation", tokenizers, Path(config.output).parent / ".tide-cache")
+    data = prepare_split(config, "evaluation", tokenizers, Path(config.output).parent / ".tide-cache", describe)
     announce("loading models")
     teacher = load_model(config, "teacher", accelerator.device, describe) if config.teacher else None
     student = load_model(config, "student", accelerator.device, describe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tide_specs import TideError
+
 from .config_errors import explain_all
 from .overrides import apply_override
 from .problems import Problem, RunFileError
 from .registry import Registry
-from .run_schema import COMPONENT_FIELDS, RunConfig, build_run_model, section_defaults
+from .run_schema import COMPONENT_FIELDS, LISTS, RunConfig, build_run_model, section_defaults
 from .yaml_source import Place, Source, path_text, read_source
 
 PATH_FIELDS = frozenset(
@@ -28,6 +31,25 @@ class LoadedRun:
 
     config: RunConfig
     source: Source
+
+    @contextlib.contextmanager
+    def located(self) -> Iterator[None]:
+        """Put file, line and section before the message of an error that one of the run's components raised."""
+        try:
+            yield
+        except TideError as error:
+            place = self._place_of(error.raised_by)
+            if place:
+                error.args = (f"{self.source.where(place)}: {path_text(place)}: {error}",)
+            raise
+
+    def _place_of(self, component: object) -> Place:
+        for field in COMPONENT_FIELDS:
+            value = getattr(self.config, field)
+            for index, item in enumerate(value if field in LISTS else (value,)):
+                if item is component and item is not None:
+                    return (field, index) if field in LISTS else (field,)
+        return ()
 
 
 def load_run(path: str | Path, overrides: Sequence[str] = (), *, registry: Registry) -> LoadedRun:

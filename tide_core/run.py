@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ from tide_core.assembly import (
     prepare_split,
     save_student,
 )
+from tide_core.blame import Describe
 from tide_core.checkpoints import Checkpoint, newest_checkpoint, restore_training_state
 from tide_core.config import config_record, differences
 from tide_core.data import PreparedData
@@ -77,6 +79,7 @@ class _Evaluations:
     teacher: Denoiser | None
     held_out: HeldOut | None
     observers: Observers
+    describe: Describe
     latest: dict[str, Evaluation] = field(default_factory=dict)
 
     def __call__(self, step: int, last: bool) -> None:
@@ -84,7 +87,7 @@ class _Evaluations:
         if not due or self.held_out is None:
             return
         with self.engine.whole():
-            results = evaluate_all(due, self.engine.module.student, self.teacher, self.held_out)
+            results = evaluate_all(due, self.engine.module.student, self.teacher, self.held_out, self.describe)
         for name, evaluation in results.items():
             self.latest[name] = evaluation
             self.observers.send(EvaluationFinished(step=step, evaluator=name, evaluation=evaluation))
@@ -103,14 +106,15 @@ def run(
     Raises ``ConfigError`` when the directory holds a run with another configuration (unless ``allow_changes``), and the
     errors of ``tide_specs.errors`` as their parts arise. An interrupted run returns with status ``"interrupted"``.
     """
+    directory, record, describe = Path(config.output), config_record(config), describer(registry)
+    _require_writable(directory)
     accelerator = build_accelerator(config)
     main = accelerator.is_main_process
-    directory, record, describe = Path(config.output), config_record(config), describer(registry)
     checkpoint = _find_checkpoint(directory, record, resume, allow_changes)
     tokenizers = load_tokenizers(config, describe)
     cache = directory.parent / ".tide-cache"
-    data = prepare_split(config, "train", tokenizers, cache, progress if main else None)
-    held_out_data = prepare_split(config, "evaluation", tokenizers, cache) if config.evaluation else None
+    data = prepare_split(config, "train", tokenizers, cache, describe, progress if main else None)
+    held_out_data = prepare_split(config, "evaluation", tokenizers, cache, describe) if config.evaluation else None
 
     torch.manual_seed(config.training.seed)
     teacher = load_model(config, "teacher", accelerator.device, describe) if config.teacher else None
@@ -128,7 +132,9 @@ def run(
 
     observers = Observers(_observers(config, registry), lambda o: describe(o), enabled=main)
     held_out = _held_out(config, held_out_data, tokenizers.columns, accelerator, student, teacher)
-    evaluations = _Evaluations(config=config, engine=engine, teacher=teacher, held_out=held_out, observers=observers)
+    evaluations = _Evaluations(
+        config=config, engine=engine, teacher=teacher, held_out=held_out, observers=observers, describe=describe
+    )
     facts = _facts(data, held_out_data, student, teacher)
     components = component_records(config, registry)
     share = Share(
@@ -186,7 +192,6 @@ class _Ending:
 def _lifecycle(observers: Observers, started: RunStarted, directory: Path, main: bool) -> Iterator[_Ending]:
     """Tell observers that the run began, and, however it ends, that it is over."""
     if main:
-        directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.json").write_text(json.dumps(started.config, indent=1))
     observers.send(started)
     ending = _Ending(step=started.first_step)
@@ -198,6 +203,19 @@ def _lifecycle(observers: Observers, started: RunStarted, directory: Path, main:
         observers.send(RunFinished(status="interrupted" if interrupted else "failed", step=ending.step, error=message))
         raise
     observers.send(RunFinished(status=ending.status, step=ending.step, artifacts=ending.artifacts))
+
+
+def _require_writable(directory: Path) -> None:
+    """Create the run's folder, or say why there cannot be one."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"output: {directory}: cannot be written ({error.strerror}); choose another folder with output: or "
+            "--set output=DIR"
+        ) from error
 
 
 def _find_checkpoint(

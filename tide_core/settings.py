@@ -24,13 +24,14 @@ def device_name(name: str) -> str:
     return name
 
 
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 DeviceName = Annotated[str, AfterValidator(device_name)]
 
 
 class Settings(BaseModel):
     """Base of the plain sections of a run file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Timesteps(Settings):
@@ -58,7 +59,7 @@ class Training(Settings):
         default="cosine", description="what the learning rate does after the warm-up, until the last step"
     )
     weight_decay: NonNegativeFloat = Field(default=0.0, description="decoupled; not applied to vectors (norms, biases)")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW moments")
+    betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="AdamW moments")
     max_gradient_norm: PositiveFloat | None = Field(default=1.0, description="clip the global norm; null: never")
     precision: Literal["float32", "bf16"] = Field(
         default="float32", description="of the computation; the student's weights stay float32 masters in both"

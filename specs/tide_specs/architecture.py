@@ -32,6 +32,13 @@ class Architecture(Component):
         """Rows are filled with end-of-turn tokens up to a multiple of this (the block size of a block form)."""
         return 1
 
+    def check(self, *, trust_remote_code: bool) -> None:
+        """Look at the files that ``load`` will read, without reading weights; called before anything loads.
+
+        Raises what ``load`` would raise for files that are missing or broken, or for code that must not run.
+        """
+        return
+
     @abstractmethod
     def tokenizer(self, role: Role) -> TextTokenizer:
         """Return the tokenizer, mask token included, without loading weights. Raises ``DataError`` with the remedy."""

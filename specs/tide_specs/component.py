@@ -34,7 +34,7 @@ class Component(BaseModel):
     A concrete class sets ``name: Literal["my_name"] = "my_name"``; the name is what a run file writes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     kind: ClassVar[str] = ""
     """The kind of the component; set by the base class of each kind."""

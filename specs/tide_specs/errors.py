@@ -6,6 +6,9 @@ from __future__ import annotations
 class TideError(Exception):
     """Base of every error that TIDE raises on purpose; the command line prints its message without a traceback."""
 
+    raised_by: object | None = None
+    """The component that raised it. The core notes it, so that a message can name the place in the run file."""
+
 
 class ConfigError(TideError):
     """A run file, an option or a command-line override is wrong."""

@@ -64,7 +64,7 @@ def command(
     print_warnings(require_mix(config, registry, loaded.source))
     from ..checkpoint_evaluation import evaluate_student
 
-    with console(error=True).status("loading") as status:
+    with loaded.located(), console(error=True).status("loading") as status:
         evaluations = evaluate_student(config, registry, announce=status.update)
     if as_json:
         click.echo(json.dumps({name: _record(found) for name, found in evaluations.items()}, indent=2))

@@ -34,7 +34,8 @@ def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_
     registry = load_registry(plugins)
     loaded = load_run(file, overrides, registry=registry)
     print_warnings(require_mix(loaded.config, registry, loaded.source))
-    plan = plan_run(loaded.config, registry)
+    with loaded.located():
+        plan = plan_run(loaded.config, registry)
     if as_json:
         click.echo(json.dumps(as_record(plan), indent=2))
     else:

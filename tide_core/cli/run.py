@@ -33,7 +33,8 @@ def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], res
     print_warnings(require_mix(loaded.config, registry, loaded.source))
     from ..run import run
 
-    outcome = run(loaded.config, registry, resume=resume, allow_changes=allow_changes)
+    with loaded.located():
+        outcome = run(loaded.config, registry, resume=resume, allow_changes=allow_changes)
     main_process = os.environ.get("RANK", "0") == "0"
     if outcome.status == "interrupted":
         if main_process:

@@ -24,6 +24,10 @@ LAYOUTS: dict[Form, str] = {
 }
 
 
+PACKAGED = "package:"
+"""Prefix of a tokenizer or model that an installed Python package brings."""
+
+
 class HuggingFace(Architecture):
     """A language model of transformers, used through its own classes without a line of model code.
 
@@ -37,7 +41,9 @@ class HuggingFace(Architecture):
 
     name: Literal["huggingface"] = "huggingface"
 
-    model: str | None = Field(default=None, description="directory, hub name or .gguf file with pretrained weights")
+    model: str | None = Field(
+        default=None, description="directory, hub name, .gguf file or `package:NAME` with pretrained weights"
+    )
     config: dict[str, Any] | None = Field(
         default=None, description="model_type and sizes of a model with random weights, instead of `model`"
     )
@@ -91,6 +97,15 @@ class HuggingFace(Architecture):
                 raise ValueError(f"`{option}` belongs to form 'block_diffusion'")
         return self
 
+    @property
+    def source(self) -> str:
+        """Where the pretrained weights are, with `package:NAME` resolved to the file that the package brings."""
+        if not str(self.model).startswith(PACKAGED):
+            return str(self.model)
+        from tide_plugins.tokenizers.packaged import packaged_weights
+
+        return packaged_weights(str(self.model).removeprefix(PACKAGED))
+
     def _recorded(self) -> dict[str, Any]:
         """Return what ``tide.json`` beside the weights says; empty when there is none."""
         if self.model is None or not (path := Path(self.model) / RECORD).is_file():
@@ -117,6 +132,10 @@ class HuggingFace(Architecture):
         """The form given, or the one recorded in ``tide.json``. Raises ``ConfigError`` when neither says."""
         form: Form | None = self._setting("form", None)
         if form is None:
+            if self.model is not None:
+                from .adapter.files import refuse_missing
+
+                refuse_missing(self.model)
             raise ConfigError(
                 f"huggingface: `form` is missing, and {self.model or 'the model'} has no {RECORD} that records it: "
                 f"give one of {', '.join(LAYOUTS)}"
@@ -174,6 +193,12 @@ class HuggingFace(Architecture):
                 "Give the student form 'block_diffusion' or 'bidirectional'"
             )
         return super().serves(role)
+
+    def check(self, *, trust_remote_code: bool) -> None:
+        """Look for missing, truncated and pickled files, and for options that the model type does not have."""
+        from .adapter.checks import check
+
+        check(self, trust_remote_code=trust_remote_code)
 
     def tokenizer(self, role: Role) -> TextTokenizer:
         """Return the tokenizer; a mask token is added where it has none, except for autoregressive models."""

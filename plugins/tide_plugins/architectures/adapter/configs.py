@@ -10,6 +10,7 @@ from typing import Any
 from tide_specs import CheckpointError, ConfigError, TextTokenizer, UnavailableError
 
 from ..huggingface import HuggingFace
+from .checks import check_options
 
 _COUNTS_FROM_PADDING = frozenset(
     {"roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "data2vec-text", "xmod"}
@@ -20,6 +21,7 @@ _COUNTS_FROM_PADDING = frozenset(
 def made_config(component: HuggingFace, tokenizer: TextTokenizer) -> Any:
     """Return the configuration that the component's ``config`` describes. Raises ``ConfigError``."""
     given = dict(component.config or {})
+    check_options(given)
     model_type = str(given.pop("model_type"))
     multiple = component.pad_vocabulary_to
     end = tokenizer.end_of_turn_token_id
@@ -43,12 +45,6 @@ def made_config(component: HuggingFace, tokenizer: TextTokenizer) -> Any:
 def _configure(model_type: str, options: dict[str, Any]) -> Any:
     from transformers import CONFIG_MAPPING
 
-    if model_type not in CONFIG_MAPPING:
-        from difflib import get_close_matches
-
-        close = get_close_matches(model_type, list(CONFIG_MAPPING), 3)
-        hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise ConfigError(f"huggingface: transformers knows no model_type {model_type!r}{hint}")
     try:
         return CONFIG_MAPPING[model_type](**options)
     except Exception as error:  # each family validates in its own way
@@ -59,10 +55,10 @@ def read_config(component: HuggingFace, *, trust_remote_code: bool) -> Any:
     """Return the configuration of the pretrained model. Raises ``CheckpointError``."""
     from transformers import AutoConfig
 
-    folder, gguf = split_gguf(str(component.model))
+    folder, gguf = split_gguf(component.source)
     extra: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
     auto: Any = AutoConfig
-    with explained(str(component.model)):
+    with explained(component.source):
         config: Any = auto.from_pretrained(folder, trust_remote_code=trust_remote_code, **extra)
     return adjusted(config, component)
 

@@ -17,20 +17,29 @@ def check_source(source: str, *, trust_remote_code: bool) -> None:
 
     A name that is neither a directory nor a path is left to the hub.
     """
+    refuse_missing(source)
     path = Path(source)
-    if source.endswith(".gguf"):
-        if not path.is_file():
-            raise CheckpointError(f"{source}: no such file")
-        return
     if not path.is_dir():
-        if path.exists() or path.is_absolute() or source.startswith(".") or source.count("/") > 1:
-            raise CheckpointError(f"{source}: no such model directory")
         return
     config = _read_json(path / "config.json")
     if "auto_map" in config and not trust_remote_code:
         _refuse_remote_code(source, config)
     for file in weight_files(path):
         check_safetensors(file)
+
+
+def refuse_missing(source: str) -> None:
+    """Raise ``CheckpointError`` when ``source`` can only be a path, and nothing is there."""
+    path = Path(source)
+    if source.startswith("package:") or path.is_dir():
+        return
+    if source.endswith(".gguf"):
+        if not path.is_file():
+            raise CheckpointError(f"{source}: no such file")
+    elif path.exists():
+        raise CheckpointError(f"{source}: is a file; name a directory, a hub name, or a .gguf file")
+    elif path.is_absolute() or source.startswith(".") or source.count("/") > 1:
+        raise CheckpointError(f"{source}: no such directory; name one that holds a model or a tokenizer, or a hub name")
 
 
 def _refuse_remote_code(source: str, config: dict[str, Any]) -> None:
