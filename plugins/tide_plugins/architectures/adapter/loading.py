@@ -26,7 +26,7 @@ def load(component: HuggingFace, role: Role, runtime: Runtime) -> TransformersDe
     if reason := component.serves(role):
         raise UnavailableError(f"huggingface as {role}: {reason}")
     if component.model is not None:
-        check_source(component.model, trust_remote_code=runtime.trust_remote_code)
+        check_source(component.source, trust_remote_code=runtime.trust_remote_code)
     tokenizer, native = read_tokenizer(component)
     # A student's float32 master weights: at small learning rates most bfloat16 weights would never move.
     dtype = torch.float32 if role == "student" else runtime.dtype
@@ -99,7 +99,7 @@ def _build(config: Any, dtype: torch.dtype) -> Any:
 
 def pretrained(component: HuggingFace, dtype: torch.dtype, *, trust_remote_code: bool) -> Any:
     """Return the pretrained model. Raises ``CheckpointError`` naming the file or the weights that are wrong."""
-    source = str(component.model)
+    source = component.source
     config = read_config(component, trust_remote_code=trust_remote_code)
     folder, gguf = split_gguf(source)
     extra: dict[str, Any] = {"use_safetensors": True} if gguf is None else {"gguf_file": gguf}
@@ -141,7 +141,7 @@ def plan(component: HuggingFace) -> dict[str, Any]:
     if component.config is not None:
         config = made_config(component, component.tokenizer("student"))
     else:
-        check_source(str(component.model), trust_remote_code=False)
+        check_source(component.source, trust_remote_code=False)
         config = read_config(component, trust_remote_code=False)
     register()
     with torch.device("meta"):

@@ -13,9 +13,7 @@ from torch import Tensor
 from tide_plugins.tokenizers.huggingface import HuggingFaceTokenizer, resolve_mask_token
 from tide_specs import TextTokenizer
 
-from ..huggingface import HuggingFace
-
-_PACKAGED = "package:"
+from ..huggingface import PACKAGED, HuggingFace
 
 
 def read_tokenizer(component: HuggingFace) -> tuple[TextTokenizer, int]:
@@ -34,10 +32,10 @@ def read_tokenizer(component: HuggingFace) -> tuple[TextTokenizer, int]:
 
 
 def _load(source: str) -> HuggingFaceTokenizer:
-    if source.startswith(_PACKAGED):
+    if source.startswith(PACKAGED):
         from tide_plugins.tokenizers.packaged import PackagedName, load_packaged
 
-        return load_packaged(cast(PackagedName, source.removeprefix(_PACKAGED)))
+        return load_packaged(cast(PackagedName, source.removeprefix(PACKAGED)))
     return HuggingFaceTokenizer.from_path(source)
 
 
