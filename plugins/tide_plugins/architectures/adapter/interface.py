@@ -5,6 +5,7 @@ Shapes: B rows, Q query positions, K key positions, Hq query heads, Hk key heads
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,9 +74,12 @@ def register() -> None:
     Registered for attention only, not for masks: transformers then builds no mask of its own.
     """
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.utils.logging import disable_progress_bar
 
     if IMPLEMENTATION not in ALL_ATTENTION_FUNCTIONS.valid_keys():
         ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, attend)
+    if not sys.stderr.isatty():  # a bar that nobody watches fills log files
+        disable_progress_bar()
 
 
 def attend(
