@@ -132,7 +132,7 @@ def _prompts(given: Sequence[str]) -> list[str]:
         return list(given)
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("nothing to go on from: give a prompt with -p TEXT, or pipe one in")
-    return [click.get_text_stream("stdin").read()]
+    return [sys.stdin.read()]
 
 
 def _print(generation: Generation) -> None:
