@@ -65,7 +65,7 @@ class EncodedExample:
 
     ids int32; kind int8 (``TokenKind``); message int32: number of the message that the token belongs to, -1 for markup;
     end int32: offset in the raw UTF-8 bytes of that message's content at which the token ends, -1 when the token bounds
-    nothing (zero width, or its end cuts a character or a normalised composition); trainable bool.
+    nothing (zero width, or its end cuts a normalised composition, or a character at an unknown byte); trainable bool.
     Position 0 is always markup, so that an autoregressive model can predict every other position.
     """
 

@@ -1,0 +1,73 @@
+"""Between two lines of metrics the device is never asked a question: no tensor becomes a Python number in a step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from run_files import student, teacher, write_run
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tide_core.assembly import describer, load_model, load_tokenizers, method_of, prepare_split
+from tide_core.config import load_run
+from tide_core.distillation import Distillation
+from tide_core.feeder import Feeder, Share, joiner
+from tide_core.meter import Meter
+from tide_core.registry import Registry
+
+SYNCHRONISES = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique")
+
+
+class Synchronisations(TorchDispatchMode):
+    """Records the operations that would wait for a device: dispatched ones, and methods that copy to the host."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        for name in ("tolist", "numpy", "cpu"):
+            monkeypatch.setattr(torch.Tensor, name, self._recording(name, getattr(torch.Tensor, name)))
+
+    def _recording(self, name: str, method):
+        def recorded(tensor, *args, **kwargs):
+            self.seen.append(name)
+            return method(tensor, *args, **kwargs)
+
+        return recorded
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(name in str(func) for name in SYNCHRONISES):
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+MIXES = {
+    "chunks": {"teacher_view": "complementary"},
+    "tokens": {
+        "losses": ["cross_entropy", "tidal"],
+        "alignment": "shared_vocabulary",
+        "student": student(tokenizer_from=teacher()["tokenizer_from"]),
+    },
+    "packed": {"data": {"name": "python_stdlib", "max_length": 96, "max_examples": 24, "packing": True}},
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_step_never_waits_for_the_device(tmp_path, monkeypatch, mix: str) -> None:
+    registry = Registry.discover()
+    config = load_run(write_run(tmp_path, **MIXES[mix]), registry=registry).config
+    describe = describer(registry)
+    tokenizers = load_tokenizers(config, describe)
+    data = prepare_split(config, "train", tokenizers, tmp_path, describe)
+    models = [load_model(config, role, torch.device("cpu"), describe) for role in ("student", "teacher")]
+    module = Distillation(*models, method_of(config, describe), columns=tokenizers.columns)
+    feeder = Feeder(data, joiner(*models), Share(batch_size=4, accumulate=1), module, seed=0, last_step=1)
+    (fed,) = feeder.step(0)
+    counts = torch.tensor([float(fed.work.counts[kind]) for kind in module.method.denominators()])
+    meter = Meter([loss.name for loss in config.losses], lambda tensor: tensor, 1)
+    with monkeypatch.context() as patch, Synchronisations(patch) as watch:
+        total, terms = module(fed.work.to("cpu"), counts, 0.5)
+        total.backward()
+        meter.add(terms, total, torch.ones(()), fed.work.tokens, 1)
+    assert watch.seen == []
+    with monkeypatch.context() as patch, Synchronisations(patch) as watch:
+        meter.read()
+    assert watch.seen, "the watch itself must see the one read of an interval"
