@@ -138,7 +138,8 @@ class _SlicedLosses(torch.autograd.Function):
             weight.detach().to(hidden.dtype), None if bias is None else bias.detach(), head.scale, head.softcap
         )
         cut = list(parts(work, max(1, objective.slice_elements // weight.shape[0])))
-        buffers = _Buffers(max((part.stop - part.start for part in cut), default=0), hidden, weight)
+        longest = max((part.stop - part.start for part in cut), default=0)
+        buffers = _Buffers(hidden.new_empty(longest, weight.shape[0]), in_place=_overwrites_logits(compute, objective))
         with torch.autocast(hidden.device.type, enabled=False):
             for part in cut:
                 accumulator.add(part, compute, buffers, work, answers, objective)
@@ -159,18 +160,29 @@ class _SlicedLosses(torch.autograd.Function):
 
 
 class _Buffers:
-    """Memory for one slice's logits and for their log-softmax; all slices use it in turn.
+    """Memory for one slice's products [n, C] and for their log-softmax; all slices use it in turn.
 
-    Fresh memory for each would cost a third of the matrix products' time on a CPU, and the allocator's peak elsewhere.
+    Fresh memory for each would cost a third of the matrix products' time on a CPU. ``in_place``: the log-softmax is
+    written over the products.
     """
 
-    def __init__(self, rows: int, hidden: Tensor, weight: Tensor) -> None:
-        self.products = hidden.new_empty(rows, weight.shape[0])
+    def __init__(self, products: Tensor, *, in_place: bool) -> None:
+        self.products = products
+        self._in_place = in_place and products.dtype == torch.float32
 
     @cached_property
     def shares(self) -> Tensor:
-        """[rows, C] float32, made for the first loss that asks for likelihoods."""
-        return torch.empty_like(self.products, dtype=torch.float32)
+        """[n, C] float32, made for the first loss that asks for likelihoods."""
+        return self.products if self._in_place else torch.empty_like(self.products, dtype=torch.float32)
+
+
+def _overwrites_logits(head: Head, objective: Objective) -> bool:
+    """Whether the products are the logits, and every loss reads them through the likelihood of the target alone."""
+    plain = head.scale == 1.0 and head.softcap is None
+    return plain and all(
+        isinstance(loss, ChunkLoss) or (isinstance(loss, SelfLoss) and loss.likelihood_only)
+        for loss in objective.losses
+    )
 
 
 class _LogLikelihood(torch.autograd.Function):
@@ -281,7 +293,7 @@ class _SliceView:
     def evaluate(self, loss: Loss) -> tuple[Tensor, int]:
         """Return the loss's values and how many there should be."""
         if isinstance(loss, SelfLoss):
-            return loss.per_token(self.logits, self._own_context), self.logits.shape[0]
+            return loss.per_token(self.logits, self._own_context()), self.logits.shape[0]
         if isinstance(loss, TokenLoss):
             context = TokenContext(**self._token_facts(self._shared_rows, shared=True))
             return loss.per_token(*self._shared_logits, context), self._shared_rows.shape[0]
@@ -328,8 +340,8 @@ class _SliceView:
         place = torch.where(chunk >= 0, chunk - start, count)
         return token.new_zeros(count + 1).index_add(0, place, token)[:count]
 
-    @cached_property
     def _own_context(self) -> TokenContext:
+        # Not kept: a view that holds a context that holds the view would hold the slice's memory, too.
         facts = self._token_facts(self.part.rows)
         return _SharingContext(**facts, logits=self.logits, shared=lambda: self._log_likelihood)
 

@@ -87,6 +87,8 @@ class SelfLoss(Loss):
     """A loss that looks at the student alone."""
 
     compares: ClassVar[Compares] = "student"
+    likelihood_only: ClassVar[bool] = False
+    """Whether ``per_token`` reads its logits through ``at.log_likelihood`` alone, so that they need not be kept."""
 
     @abstractmethod
     def per_token(self, student: Tensor, at: TokenContext) -> Tensor:

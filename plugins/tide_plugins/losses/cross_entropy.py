@@ -5,7 +5,7 @@ Shapes: n masked positions, V vocabulary columns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ class CrossEntropy(SelfLoss):
     """
 
     name: Literal["cross_entropy"] = "cross_entropy"
+    likelihood_only: ClassVar[bool] = True
     normalisation: Literal["token", "sequence", "batch"] = Field(
         default="token", description="divide by maskable tokens, per sequence by its own, or by the number of sequences"
     )
