@@ -140,6 +140,18 @@ class CrashesOnEmpty(KitChunks):
         return pair
 
 
+class OffsetBatch(KitChunks):
+    """Numbers the chunks of a batch through."""
+
+    def align_batch(self, students, teachers):
+        done, first = [], 0
+        for pair in super().align_batch(students, teachers):
+            moved = [np.where(side >= 0, side + first, -1) for side in (pair.student, pair.teacher)]
+            done.append(replace(pair, student=moved[0], teacher=moved[1]))
+            first += len(pair.bytes)
+        return done
+
+
 class Floats(KitChunks):
     """Chunk ids that are not integers."""
 
@@ -192,6 +204,7 @@ MUTANTS = [
     Mutant(WrongTurn(), "check_markup_is_left_out", "align it by role"),
     Mutant(TakesAnything(), "check_different_texts_are_refused", "raise AlignmentError"),
     Mutant(CrashesOnEmpty(), "check_arrays", "raised .*it must handle this input"),
+    Mutant(OffsetBatch(), "check_batches_equal_single_examples", "number the chunks of every example from 0"),
     Mutant(Floats(), "check_arrays", "not an integer array"),
     Mutant(SharesBySize(), "check_columns", "compare bytes, not sizes"),
     Mutant(NoColumns(), "check_columns", r"columns\(\) returns None"),

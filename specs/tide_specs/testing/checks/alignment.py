@@ -270,6 +270,29 @@ def _cut(encoded: EncodedExample, length: int) -> EncodedExample:
     return replace(encoded, **{name: getattr(encoded, name)[:length] for name in EncodedExample.__dataclass_fields__})
 
 
+def check_batches_equal_single_examples(alignment: Alignment) -> None:
+    """``align_batch`` gives each example what ``align`` gives it alone, whatever stands beside it."""
+    for title, student, teacher in tokenizers(alignment):
+        left, right = student.encode(texts.examples()), teacher.encode(texts.examples())
+        together = alignment.align_batch(left, right)
+        expect(
+            len(together) == len(left),
+            f"{title}: align_batch() returns {len(together)} results for {len(left)} examples; return one for each, in order.",
+        )
+        for number, (pair, a, b) in enumerate(zip(together, left, right, strict=True)):
+            alone = alignment.align(a, b)
+            same = all(np.array_equal(getattr(pair, name), getattr(alone, name)) for name in _FIELDS)
+            expect(
+                same,
+                f"{title}: align_batch() gives example {number} other chunks than align() does; number the chunks of every example "
+                "from 0, and let no chunk reach across examples.",
+            )
+        expect(len(alignment.align_batch([], [])) == 0, f"{title}: align_batch() of no examples is not empty.")
+
+
+_FIELDS = ("student", "teacher", "bytes", "relation")
+
+
 def check_different_texts_are_refused(alignment: Alignment) -> None:
     """Two complete long messages that share no token boundary are not one text: ``AlignmentError``."""
     student, teacher = ByteTokenizer([b"ab"]), ByteTokenizer([b"ba"])
