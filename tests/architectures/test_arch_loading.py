@@ -180,7 +180,7 @@ def reshape(folder: Path) -> None:
         ),
         (lambda folder: (folder / "config.json").unlink(), r"config\.json: missing"),
         (lambda folder: (folder / "config.json").write_text("{"), r"config\.json: not readable as JSON"),
-        (lambda folder: (folder / "tide.json").write_text("{"), r"tide\.json is not readable JSON"),
+        (lambda folder: (folder / "tide.json").write_text("{"), r"tide\.json: not readable as JSON"),
     ],
     ids=["truncated", "empty", "shard", "pickle", "weight", "shape", "no config", "bad config", "bad record"],
 )

@@ -93,7 +93,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     for path, message in (
         (tmp_path / "a.xyz", r"a.xyz: unknown format '.xyz'; use one of .parquet"),
         (tmp_path / "b.parquet", r"b.parquet: split 'train' cannot be loaded: "),
-        (tmp_path / "missing", r"missing: split 'train' cannot be loaded: "),
+        (tmp_path / "missing", r"missing: no such file or folder; check data\.path"),
     ):
         with pytest.raises(DataError, match=message):
             responses(HuggingFace(path=str(path)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -59,6 +60,14 @@ def load_registry(plugins: Sequence[str] = ()) -> Registry:
         if issubclass(warning.category, PluginWarning):
             click.echo(f"warning: {warning.message}", err=True)
     return registry
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print warnings of Python as ``warning: ...`` to stderr, without the place in the code that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
+        yield
 
 
 def print_warnings(problems: Iterable[Problem]) -> None:

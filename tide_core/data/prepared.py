@@ -139,7 +139,9 @@ def _require_rows(report: PreparationReport, where: str) -> None:
     if report.kept:
         return
     if not report.examples:
-        raise DataError(f"{where}: no usable example: the split is empty")
+        raise DataError(
+            f"{where}: no usable example: the split is empty; check where the data comes from, and what share of it is held out"
+        )
     reasons = "; ".join(f"{count} of {report.examples}: {reason}" for reason, count in report.dropped.items())
     raise DataError(
         f"{where}: no usable example: {reasons}; raise data.max_length, or check which messages are trained on"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -112,9 +112,11 @@ class HuggingFace(Architecture):
             return {}
         try:
             record: Any = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is not readable JSON ({error}): save the model again") from error
-        return dict(record)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: not readable as JSON ({error}); save the model again") from error
+        if not isinstance(record, dict):
+            raise CheckpointError(f"{path}: not a JSON object; save the model again")
+        return cast("dict[str, Any]", record)
 
     def _setting(self, option: str, default: Any) -> Any:
         given = getattr(self, option)

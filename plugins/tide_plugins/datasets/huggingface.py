@@ -112,6 +112,8 @@ def _load(path: str, configuration: str | None, revision: str | None, split: str
         return datasets.load_dataset(FORMATS[local.suffix], data_files={split: path}, split=split)
     if _is_one_table(local):
         return datasets.load_from_disk(path)
+    if not local.exists() and (local.is_absolute() or path.startswith(".") or local.suffix in FORMATS):
+        raise DataError(f"{path}: no such file or folder; check data.path")
     if not (local / "dataset_dict.json").is_file():
         return datasets.load_dataset(path, configuration, split=split, revision=revision)
     tables = datasets.load_from_disk(path)

@@ -82,6 +82,7 @@ class HuggingFaceTokenizer(TextTokenizer):
         import transformers
 
         auto: Any = transformers.AutoTokenizer
+        source = path
         if path.endswith(".gguf") and gguf_file is None:
             path, gguf_file = str(Path(path).parent), Path(path).name
         named: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
@@ -93,7 +94,8 @@ class HuggingFaceTokenizer(TextTokenizer):
                 if "trust_remote_code" in str(error)
                 else "give a directory that holds tokenizer.json, a hub name, or a GGUF file"
             )
-            raise DataError(f"cannot load a tokenizer from {path!r}: {error}; {remedy}") from error
+            reason = " ".join(str(error).split())
+            raise DataError(f"cannot load a tokenizer from {source!r}: {reason}; {remedy}") from error
         return cls(tokenizer, mask_token_id=resolve_mask_token(tokenizer, mask_token, add=add_mask_token))
 
     def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:

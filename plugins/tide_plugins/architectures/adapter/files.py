@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tide_specs import CheckpointError, UnavailableError
 
@@ -22,8 +22,8 @@ def check_source(source: str, *, trust_remote_code: bool) -> None:
     if not path.is_dir():
         return
     config = _read_json(path / "config.json")
-    if "auto_map" in config and not trust_remote_code:
-        _refuse_remote_code(source, config)
+    if not ("auto_map" in config and trust_remote_code):
+        _refuse_unknown_type(source, config)
     for file in weight_files(path):
         check_safetensors(file)
 
@@ -42,23 +42,33 @@ def refuse_missing(source: str) -> None:
         raise CheckpointError(f"{source}: no such directory; name one that holds a model or a tokenizer, or a hub name")
 
 
-def _refuse_remote_code(source: str, config: dict[str, Any]) -> None:
-    from transformers import CONFIG_MAPPING
+def _refuse_unknown_type(source: str, config: dict[str, Any]) -> None:
+    from transformers import CONFIG_MAPPING, __version__
 
-    if config.get("model_type") not in CONFIG_MAPPING:
+    model_type = config.get("model_type")
+    if model_type in CONFIG_MAPPING:
+        return
+    if "auto_map" in config:
         raise UnavailableError(
-            f"{source}: model_type {config.get('model_type')!r} is not part of transformers; the directory brings Python "
-            "code of its own, which runs only with `trust_remote_code: true`. Read that code before you allow it"
+            f"{source}: model_type {model_type!r} is not part of transformers; the directory brings Python code of its "
+            "own, which runs only with `trust_remote_code: true`. Read that code before you allow it"
         )
+    raise CheckpointError(
+        f"{Path(source) / 'config.json'}: transformers {__version__} knows no model_type {model_type!r}; correct it, or "
+        "update transformers"
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; a model directory needs config.json and *.safetensors")
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error}); copy or download it again") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: not a JSON object; copy or download it again")
+    return cast("dict[str, Any]", found)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -73,7 +83,8 @@ def weight_files(folder: Path) -> list[Path]:
     if not files:
         pickled = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
         reason = f"{pickled[0].name} is a pickle, which TIDE never loads: convert it to safetensors" if pickled else ""
-        raise CheckpointError(f"{folder / 'model.safetensors'}: missing. {reason}".rstrip(" ."))
+        reason = reason or "a model directory needs config.json and *.safetensors"
+        raise CheckpointError(f"{folder / 'model.safetensors'}: missing; {reason}")
     return files
 
 
