@@ -27,7 +27,9 @@ def command() -> None:
 @click.option("--kinds", default="", metavar="KIND,...", help="Components to start with; default: one of each kind.")
 @click.option("--directory", type=click.Path(), help="Where to write it; default: ./NAME.")
 def new(name: str, kinds: str, directory: str | None) -> int:
-    """Write a plugin project called NAME, with working components, tests and a README.
+    """Write a plugin project called NAME.
+
+    It holds working components, their tests and a README.
 
     \b
     Example:
@@ -56,7 +58,9 @@ def new(name: str, kinds: str, directory: str | None) -> int:
 )
 @click.option("--verbose", is_flag=True, help="List every check, those that passed or do not apply too.")
 def check(target: str | None, given: tuple[str, ...], verbose: bool) -> int:
-    """Hold the components of a plugin against the contract of their kinds; exit with 1 when one fails.
+    """Check a plugin's components, without pytest.
+
+    Each is held against the contract of its kind; the exit code is 1 when one fails.
 
     TARGET is the name of an installed plugin, or a Python file. Without it every plugin that is not bundled is checked.
 
@@ -77,7 +81,7 @@ def check(target: str | None, given: tuple[str, ...], verbose: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @plugin_option
 def list_(as_json: bool, plugins: tuple[str, ...]) -> int:
-    """List every plugin: its distribution, what it offers, and why any was skipped.
+    """List plugins, and why any was skipped.
 
     \b
     Example:

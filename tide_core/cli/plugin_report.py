@@ -63,7 +63,8 @@ def _report_plugin(record: PluginRecord, chosen: Sequence[Subject], console: Con
             results.append(mine)
     console.print(f"[bold]{escape(str(record))}[/bold]")
     console.print(_every_check(results) if verbose else _summary(results))
-    for note in record.notes:
+    notes = [*record.notes, *(f"{mine[0].component}: {mine[0].message}" for mine in results if mine[0].check == "-")]
+    for note in notes:
         console.print(f"note: {escape(note)}")
     failures = [result for mine in results for result in mine if result.status == "failed"]
     for result in failures:
@@ -80,8 +81,6 @@ def _summary(results: Sequence[Sequence[CheckResult]]) -> Table:
         style = "red" if count["failed"] else ""
         row = (mine[0].component, mine[0].kind, str(count["passed"]), str(count["failed"]), str(count["skipped"]))
         table.add_row(*map(escape, row), style=style)
-        if mine[0].check == "-":
-            table.add_row(f"  {escape(mine[0].message)}", style="yellow")
     return table
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -25,13 +25,12 @@ from tide_specs.testing.outcome import CheckFailed, CheckSkipped, expect
 LENGTH = 12
 BLOCK = 4
 ROWS = 3
-WIDTH = 8
-VALUES = {"rtol": 1e-4, "atol": 2e-5}
-"""Float32 outputs and gradients against the oracle in float64."""
+WIDTH = 16
+VALUES = {"cpu": (1e-4, 2e-5), "cuda": (1e-2, 5e-3)}
+"""Relative and absolute error of float32 outputs and gradients against the oracle in float64; a GPU may use TF32."""
 BF16 = {"rtol": 0.05, "atol": 0.05}
 LAYOUTS = ("full", "causal", "block_causal", "block_diffusion", "cached")
 FEATURES = ("softcap", "window", "sinks", "dropout", "bias")
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -117,20 +116,41 @@ def exercise(backend: AttentionBackend) -> None:
         _attend(backend, problem(title, layout))
 
 
-def _require(backend: AttentionBackend, dtype: torch.dtype) -> None:
-    reason = backend.available(CPU, dtype)
-    if reason is not None:
-        raise CheckSkipped(f"it is not available on the CPU in {dtype}: {reason}")
+def device_for(backend: AttentionBackend, dtype: torch.dtype) -> torch.device:
+    """Return the CPU where the backend works there, else the GPU; raise ``CheckSkipped`` with its reason otherwise."""
+    devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+    reasons = {device: backend.available(device, dtype) for device in devices}
+    for device, reason in reasons.items():
+        if reason is None:
+            return device
+    raise CheckSkipped(f"it is not available here in {dtype}: {'; '.join(filter(None, reasons.values()))}")
 
 
 def _attend(backend: AttentionBackend, given: Problem) -> Tensor:
+    """Attend on the backend's device; inputs come from the CPU and the output goes back to it, gradients included."""
+    device = device_for(backend, given.query.dtype)
+    query, key, value = (side.to(device) for side in (given.query, given.key, given.value))
     try:
-        return backend.attend(given.query, given.key, given.value, given.layout, given.options)
+        out = backend.attend(query, key, value, _moved(given.layout, device), _moved(given.options, device))
     except Exception as error:
         raise CheckFailed(
             f"{given.title}: available() sees no obstacle, but attend() raises {type(error).__name__}: {error}; make "
             "available() return the reason, or take the layout or feature out of what the class claims."
         ) from error
+    return out.cpu() if isinstance(out, Tensor) else out
+
+
+def _moved(record: Any, device: torch.device) -> Any:
+    tensors = {f.name: getattr(record, f.name) for f in fields(record)}
+    return replace(record, **{name: v.to(device) for name, v in tensors.items() if isinstance(v, Tensor)})
+
+
+def _require(backend: AttentionBackend, dtype: torch.dtype) -> None:
+    device_for(backend, dtype)
+
+
+def _tolerance(backend: AttentionBackend) -> tuple[float, float]:
+    return VALUES[device_for(backend, torch.float32).type]
 
 
 def check_claims(backend: AttentionBackend) -> None:
@@ -144,12 +164,15 @@ def check_claims(backend: AttentionBackend) -> None:
 def check_available_is_honest(backend: AttentionBackend) -> None:
     """``available`` answers ``None`` or a reason, and where it answers ``None`` the backend works."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        reason: Any = backend.available(CPU, dtype)
-        expect(
-            reason is None or (isinstance(reason, str) and reason.strip()),
-            f"available() returns {reason!r}; return None when the backend works, otherwise a sentence that says why not.",
-        )
-        if reason is not None:
+        for device in (torch.device("cpu"), torch.device("cuda")):
+            reason: Any = backend.available(device, dtype)
+            expect(
+                reason is None or (isinstance(reason, str) and reason.strip()),
+                f"available() returns {reason!r}; return None when the backend works, otherwise a sentence that says why not.",
+            )
+        try:
+            device_for(backend, dtype)
+        except CheckSkipped:
             continue
         for title, layout in layouts(backend):
             given = problem(title, layout)
@@ -175,14 +198,15 @@ def _compare(backend: AttentionBackend, given: Problem) -> None:
         given.query.double(), given.key.double(), given.value.double(), given.layout, given.options
     )
     out = _attend(backend, given)
-    error = ((out.double() - expected).abs() - VALUES["rtol"] * expected.abs()).masked_fill(~valid, 0)
+    rtol, atol = _tolerance(backend)
+    error = ((out.double() - expected).abs() - rtol * expected.abs()).masked_fill(~valid, 0)
     expect(
         out.isfinite().all(), f"{given.title}: the output is not finite; an empty row of the mask is NaN in a softmax."
     )
     worst = int(error.amax((1, 3)).argmax())
     row, position = divmod(worst, given.query.shape[2])
     expect(
-        error.max() <= VALUES["atol"],
+        error.max() <= atol,
         f"{given.title}, {given.query.shape[1]} query and {given.key.shape[1]} key heads: query {position} of row {row} differs from "
         f"the dense oracle by {error.max().item():.2g}; compare your mask with layout.dense() (true means 'may see').",
     )
@@ -198,9 +222,10 @@ def check_gradients_equal_the_oracle(backend: AttentionBackend) -> None:
             expect(
                 a is not None and a.isfinite().all(), f"{title}: the gradient of the {name} is missing or not finite."
             )
-            error = ((a.double() - b).abs() - VALUES["rtol"] * b.abs()).max().item()
+            rtol, atol = _tolerance(backend)
+            error = ((a.double() - b).abs() - rtol * b.abs()).max().item()
             expect(
-                error <= VALUES["atol"] * 2,
+                error <= atol * 2,
                 f"{title}: the gradient of the {name} differs from the oracle's by {error:.2g}; padded queries must pass no gradient, "
                 "and what the forward hides the backward must hide.",
             )
