@@ -114,7 +114,7 @@ def read_source(path: str | Path) -> Source:
     """Read a run file. Raises ``ConfigError`` naming file and line of what is not valid YAML, or given twice."""
     file = str(path)
     text = _read(file)
-    loader = RunLoader(text)
+    loader = _loader(text, file)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -130,6 +130,16 @@ def read_source(path: str | Path) -> Source:
     if not isinstance(data, dict):
         raise ConfigError(f"{file}:{node.start_mark.line + 1}: a run file is a mapping of sections, e.g.  student: ...")
     return Source(file, node, data)
+
+
+def _loader(text: str, file: str) -> RunLoader:
+    try:
+        return RunLoader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{file}:{line}: holds the character U+{error.character:04X}, which YAML forbids; is it a text file?"
+        ) from None
 
 
 def _read(file: str) -> str:
