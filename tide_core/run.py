@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +19,7 @@ from accelerate import Accelerator
 from tide_core import __version__
 from tide_core.assembly import (
     Progress,
+    Tokenizers,
     build_accelerator,
     describer,
     load_model,
@@ -32,7 +30,7 @@ from tide_core.assembly import (
 )
 from tide_core.blame import Describe
 from tide_core.checkpoints import Checkpoint, newest_checkpoint, restore_training_state
-from tide_core.config import config_record, differences
+from tide_core.config import config_record
 from tide_core.data import PreparedData
 from tide_core.distillation import Distillation
 from tide_core.evaluation import HeldOut, evaluate_all
@@ -42,11 +40,11 @@ from tide_core.model_card import write_model_card
 from tide_core.observing import Observers
 from tide_core.parallel import Engine, build_engine
 from tide_core.registry import Registry
+from tide_core.resume import find_checkpoint, require_same_work
+from tide_core.run_records import component_records, run_facts
 from tide_core.run_schema import RunConfig
 from tide_specs import (
-    Component,
     ConfigError,
-    Denoiser,
     Evaluation,
     EvaluationFinished,
     Observer,
@@ -70,29 +68,6 @@ class Outcome:
     evaluations: Mapping[str, Evaluation]
 
 
-@dataclass(kw_only=True)
-class _Evaluations:
-    """Evaluates when due and remembers the newest results."""
-
-    config: RunConfig
-    engine: Engine
-    teacher: Denoiser | None
-    held_out: HeldOut | None
-    observers: Observers
-    describe: Describe
-    latest: dict[str, Evaluation] = field(default_factory=dict)
-
-    def __call__(self, step: int, last: bool) -> None:
-        due = [e for e in self.config.evaluation if last or (e.every and step % e.every == 0)]
-        if not due or self.held_out is None:
-            return
-        with self.engine.whole():
-            results = evaluate_all(due, self.engine.module.student, self.teacher, self.held_out, self.describe)
-        for name, evaluation in results.items():
-            self.latest[name] = evaluation
-            self.observers.send(EvaluationFinished(step=step, evaluator=name, evaluation=evaluation))
-
-
 def run(
     config: RunConfig,
     registry: Registry,
@@ -108,47 +83,30 @@ def run(
     """
     directory, record, describe = Path(config.output), config_record(config), describer(registry)
     _require_writable(directory)
+    checkpoint = find_checkpoint(directory, record, resume=resume, allow_changes=allow_changes)
     accelerator = build_accelerator(config)
-    main = accelerator.is_main_process
-    checkpoint = _find_checkpoint(directory, record, resume, allow_changes)
     tokenizers = load_tokenizers(config, describe)
-    cache = directory.parent / ".tide-cache"
-    data = prepare_split(config, "train", tokenizers, cache, describe, progress if main else None)
-    held_out_data = prepare_split(config, "evaluation", tokenizers, cache, describe) if config.evaluation else None
+    inputs = _prepare(config, tokenizers, describe, progress if accelerator.is_main_process else None)
 
-    torch.manual_seed(config.training.seed)
-    teacher = load_model(config, "teacher", accelerator.device, describe) if config.teacher else None
-    student = load_model(config, "student", accelerator.device, describe)
-    module = Distillation(
-        student,
-        teacher,
-        method_of(config, describe),
-        columns=tokenizers.columns,
-        slice_elements=config.training.slice_elements,
-    ).to(accelerator.device)
+    module = _load_models(config, accelerator, tokenizers, describe)
     engine = build_engine(accelerator, module, config.training)
+    observers = Observers(_observers(config, registry), describe, enabled=accelerator.is_main_process)
+    evaluations = _Evaluations(config, engine, _held_out(config, inputs, tokenizers, engine), observers, describe)
+    share = _share(config, accelerator)
+    state = {
+        "run_id": checkpoint.state["run_id"] if checkpoint else uuid4().hex,
+        "config": record,
+        "facts": run_facts(inputs.train, inputs.evaluation, module.student, module.teacher),
+        "components": component_records(config, registry),
+        "effective_batch_size": share.effective_batch_size,
+        "tide": __version__,
+    }
     if checkpoint is not None:
+        require_same_work(checkpoint, state, allow_changes=allow_changes)
         restore_training_state(module, inner(engine.optimizer), checkpoint)
-
-    observers = Observers(_observers(config, registry), lambda o: describe(o), enabled=main)
-    held_out = _held_out(config, held_out_data, tokenizers.columns, accelerator, student, teacher)
-    evaluations = _Evaluations(
-        config=config, engine=engine, teacher=teacher, held_out=held_out, observers=observers, describe=describe
-    )
-    facts = _facts(data, held_out_data, student, teacher)
-    components = component_records(config, registry)
-    share = Share(
-        batch_size=config.training.batch_size,
-        accumulate=config.training.accumulate,
-        process=accelerator.process_index,
-        processes=accelerator.num_processes,
-    )
-    steps, first_step = config.training.steps, checkpoint.step if checkpoint else 0
-    feeder = Feeder(data, joiner(student, teacher), share, module, seed=config.training.seed, last_step=steps)
-    state = {"config": record, "facts": facts, "components": components, "tide": __version__}
     loop = Loop(
         engine=engine,
-        feeder=feeder,
+        feeder=_feeder(config, inputs.train, share, module),
         training=config.training,
         observers=observers,
         directory=directory,
@@ -156,29 +114,122 @@ def run(
         evaluate=evaluations,
         save_student=partial(save_student, config, engine, describe),
     )
-    started = RunStarted(
-        run_id=checkpoint.state["run_id"] if checkpoint else uuid4().hex,
-        directory=str(directory),
-        config=record,
-        facts=facts,
-        components=components,
-        total_steps=steps,
-        first_step=first_step,
+    return _train(loop, checkpoint, evaluations)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """Encoded data; ``evaluation`` only when something is evaluated."""
+
+    train: PreparedData
+    evaluation: PreparedData | None
+
+
+def _prepare(config: RunConfig, tokenizers: Tokenizers, describe: Describe, progress: Progress | None) -> _Inputs:
+    cache = Path(config.output).parent / ".tide-cache"
+    train = prepare_split(config, "train", tokenizers, cache, describe, progress)
+    evaluation = prepare_split(config, "evaluation", tokenizers, cache, describe) if config.evaluation else None
+    return _Inputs(train=train, evaluation=evaluation)
+
+
+def _load_models(
+    config: RunConfig, accelerator: Accelerator, tokenizers: Tokenizers, describe: Describe
+) -> Distillation:
+    torch.manual_seed(config.training.seed)
+    teacher = load_model(config, "teacher", accelerator.device, describe) if config.teacher else None
+    student = load_model(config, "student", accelerator.device, describe)
+    elements = config.training.slice_elements
+    method = method_of(config, describe)
+    module = Distillation(student, teacher, method, columns=tokenizers.columns, slice_elements=elements)
+    return module.to(accelerator.device)
+
+
+def _share(config: RunConfig, accelerator: Accelerator) -> Share:
+    return Share(
+        batch_size=config.training.batch_size,
+        accumulate=config.training.accumulate,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
     )
-    state["run_id"] = started.run_id
-    with _lifecycle(observers, started, directory, main) as ending, contextlib.closing(feeder):
-        status, step = loop.run(first_step)
-        path = directory / "student" if status == "finished" else None
-        if main and path is not None:
-            # The last checkpoint holds the finished student already, gathered from all processes.
-            newest = newest_checkpoint(directory / "checkpoints")
-            assert newest is not None
-            shutil.copytree(newest.path / "student", path, dirs_exist_ok=True)
-            write_model_card(path, state, evaluations.latest, step)
-            ending.artifacts["student"] = str(path)
+
+
+def _feeder(config: RunConfig, data: PreparedData, share: Share, module: Distillation) -> Feeder:
+    join = joiner(module.student, module.teacher)
+    return Feeder(data, join, share, module, seed=config.training.seed, last_step=config.training.steps)
+
+
+def _held_out(config: RunConfig, inputs: _Inputs, tokenizers: Tokenizers, engine: Engine) -> HeldOut | None:
+    if inputs.evaluation is None:
+        return None
+    return HeldOut(
+        dataset=config.data,
+        data=inputs.evaluation,
+        join=joiner(engine.module.student, engine.module.teacher),
+        seed=config.training.seed,
+        device=engine.accelerator.device,
+        columns=tokenizers.columns,
+    )
+
+
+def _observers(config: RunConfig, registry: Registry) -> list[Observer]:
+    named = {observer.name for observer in config.observers}
+    return [*(registry.build("observer", name) for name in ALWAYS if name not in named), *config.observers]
+
+
+@dataclass
+class _Evaluations:
+    """Evaluates when due and remembers the newest results."""
+
+    config: RunConfig
+    engine: Engine
+    held_out: HeldOut | None
+    observers: Observers
+    describe: Describe
+    latest: dict[str, Evaluation] = field(default_factory=dict)
+
+    def __call__(self, step: int, last: bool) -> None:
+        due = [e for e in self.config.evaluation if last or (e.every and step % e.every == 0)]
+        if not due or self.held_out is None:
+            return
+        module = self.engine.module
+        with self.engine.whole():
+            results = evaluate_all(due, module.student, module.teacher, self.held_out, self.describe)
+        for name, evaluation in results.items():
+            self.latest[name] = evaluation
+            self.observers.send(EvaluationFinished(step=step, evaluator=name, evaluation=evaluation))
+
+
+def _train(loop: Loop, checkpoint: Checkpoint | None, evaluations: _Evaluations) -> Outcome:
+    """Run the loop between its first and its last event, and keep the student."""
+    directory, state, main = loop.directory, loop.checkpoint_state, loop.accelerator.is_main_process
+    started = RunStarted(
+        run_id=state["run_id"],
+        directory=str(directory),
+        config=state["config"],
+        facts=state["facts"],
+        components=state["components"],
+        total_steps=loop.training.steps,
+        first_step=checkpoint.step if checkpoint else 0,
+    )
+    with _lifecycle(loop.observers, started, directory, main) as ending, contextlib.closing(loop.feeder):
+        status, step = loop.run(started.first_step)
+        student = directory / "student" if status == "finished" else None
+        if main and student is not None:
+            _keep_student(student, directory, state, evaluations.latest, step)
+            ending.artifacts["student"] = str(student)
         ending.status, ending.step = status, step
-    accelerator.wait_for_everyone()
-    return Outcome(status=status, step=step, directory=directory, student=path, evaluations=evaluations.latest)
+    loop.accelerator.wait_for_everyone()
+    return Outcome(status=status, step=step, directory=directory, student=student, evaluations=evaluations.latest)
+
+
+def _keep_student(
+    path: Path, directory: Path, state: Mapping[str, Any], evaluations: Mapping[str, Evaluation], step: int
+) -> None:
+    """Copy the student out of the last checkpoint, where it lies gathered from all processes, and describe it."""
+    newest = newest_checkpoint(directory / "checkpoints")
+    assert newest is not None  # the loop saves after its last step
+    shutil.copytree(newest.path / "student", path, dirs_exist_ok=True)
+    write_model_card(path, state, evaluations, step)
 
 
 @dataclass(kw_only=True)
@@ -216,96 +267,3 @@ def _require_writable(directory: Path) -> None:
             f"output: {directory}: cannot be written ({error.strerror}); choose another folder with output: or "
             "--set output=DIR"
         ) from error
-
-
-def _find_checkpoint(
-    directory: Path, record: Mapping[str, Any], resume: bool, allow_changes: bool
-) -> Checkpoint | None:
-    checkpoint = newest_checkpoint(directory / "checkpoints")
-    if checkpoint is None:
-        return None
-    if not resume:
-        raise ConfigError(
-            f"{directory} already holds a run (checkpoint of step {checkpoint.step}); resume it, delete it, or choose "
-            "another place with output: or --set output=DIR"
-        )
-    changed = [str(d) for d in differences(checkpoint.state["config"], record) if not _harmless(d.field)]
-    if changed and not allow_changes:
-        raise ConfigError(
-            f"{directory} holds a run with another configuration (checkpoint of step {checkpoint.step}):\n  "
-            + "\n  ".join(changed)
-            + "\nUndo the change, choose another output:, or resume all the same with --allow-changes."
-        )
-    return checkpoint
-
-
-def _harmless(path: str) -> bool:
-    """Whether a change of this field cannot change what the run computes."""
-    return path.split("[")[0].split(".")[0] in {"observers", "output", "allow", "evaluation"} or path in {
-        "training.log_every",
-        "training.checkpoint_every",
-        "training.keep_checkpoints",
-        "training.workers",
-        "training.device",
-    }
-
-
-def _observers(config: RunConfig, registry: Registry) -> list[Observer]:
-    named = {observer.name for observer in config.observers}
-    return [*(registry.build("observer", name) for name in ALWAYS if name not in named), *config.observers]
-
-
-def _held_out(
-    config: RunConfig,
-    data: PreparedData | None,
-    columns: Any,
-    accelerator: Accelerator,
-    student: Denoiser,
-    teacher: Denoiser | None,
-) -> HeldOut | None:
-    if data is None:
-        return None
-    return HeldOut(
-        dataset=config.data,
-        data=data,
-        join=joiner(student, teacher),
-        seed=config.training.seed,
-        device=accelerator.device,
-        columns=columns,
-    )
-
-
-def component_records(config: RunConfig, registry: Registry) -> list[dict[str, Any]]:
-    """One record per component of a run: kind, name, version, plugin, distribution and its version."""
-    records: list[dict[str, Any]] = []
-    for value in (getattr(config, name) for name in type(config).model_fields):
-        for component in value if isinstance(value, tuple) else (value,):
-            if isinstance(component, Component):
-                origin = registry.origin(component)
-                records.append(
-                    {
-                        "kind": component.kind,
-                        "name": component.name,
-                        "version": component.version,
-                        "plugin": origin.plugin,
-                        "distribution": origin.distribution,
-                        "distribution_version": origin.version,
-                    }
-                )
-    return records
-
-
-def _facts(
-    data: PreparedData, held_out: PreparedData | None, student: Denoiser, teacher: Denoiser | None
-) -> dict[str, Any]:
-    packages = ("torch", "transformers", "accelerate", "pydantic", "pluggy", "numpy")
-    return {
-        "data": data.fingerprint,
-        "data_report": data.report.as_dict(),
-        "evaluation_data": held_out.fingerprint if held_out else None,
-        "student": student.facts(),
-        "teacher": teacher.facts() if teacher else None,
-        "versions": {"tide": __version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
-        "host_threads": os.cpu_count(),
-    }

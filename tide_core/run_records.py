@@ -1,0 +1,51 @@
+"""What is written down about a run: which components, from which distributions, on which data, with which versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+from tide_core import __version__
+from tide_core.data import PreparedData
+from tide_core.registry import Registry
+from tide_core.run_schema import RunConfig
+from tide_specs import Component, Denoiser
+
+PACKAGES = ("torch", "transformers", "accelerate", "pydantic", "pluggy", "numpy")
+
+
+def component_records(config: RunConfig, registry: Registry) -> list[dict[str, Any]]:
+    """One record per component of a run: kind, name, version, plugin, distribution and its version."""
+    values = (getattr(config, field) for field in type(config).model_fields)
+    listed = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [_record(c, registry) for components in listed for c in components if isinstance(c, Component)]
+
+
+def _record(component: Component, registry: Registry) -> dict[str, Any]:
+    origin = registry.origin(component)
+    return {
+        "kind": component.kind,
+        "name": component.name,
+        "version": component.version,
+        "plugin": origin.plugin,
+        "distribution": origin.distribution,
+        "distribution_version": origin.version,
+    }
+
+
+def run_facts(
+    data: PreparedData, held_out: PreparedData | None, student: Denoiser, teacher: Denoiser | None
+) -> dict[str, Any]:
+    """Hashes and reports of the data, facts of both models, versions of the packages that did the work."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "data": data.fingerprint,
+        "data_report": data.report.as_dict(),
+        "evaluation_data": held_out.fingerprint if held_out else None,
+        "student": student.facts(),
+        "teacher": teacher.facts() if teacher else None,
+        "versions": {"tide": __version__, "python": platform.python_version(), **versions},
+        "host_threads": os.cpu_count(),
+    }
