@@ -173,4 +173,11 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         torch.cuda.set_device(device)
     # Accelerate keeps its precision in a process-wide singleton; a second run in one process may want another.
     AcceleratorState._reset_state()
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if training.precision == "bf16" else "no")
+    low = training.precision == "bf16"
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if low else "no")
+    if training.strategy != "auto" and accelerator.num_processes == 1:
+        raise UnavailableError(
+            f"training.strategy: '{training.strategy}' needs several processes; start them with "
+            "torchrun --nproc-per-node N -m tide_core.cli.main run FILE, or leave the strategy at auto"
+        )
+    return accelerator

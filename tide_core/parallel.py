@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from tide_core.distillation import Distillation
 from tide_core.optimization import build_optimizer
 from tide_core.settings import Training
-from tide_specs import Denoiser, UnavailableError
+from tide_specs import Denoiser
 
 
 @dataclass(kw_only=True)
@@ -69,11 +69,6 @@ def build_engine(accelerator: Accelerator, module: Distillation, training: Train
         shard(module, module.student, training)
         optimizer = accelerator.prepare(build_optimizer(module, training))
         return Engine(accelerator=accelerator, module=module, wrapped=module, optimizer=optimizer)
-    if training.strategy != "auto" and accelerator.num_processes == 1:
-        raise UnavailableError(
-            f"training.strategy: '{training.strategy}' needs several processes; start them with "
-            "torchrun --nproc-per-node N -m tide_core.cli.main run FILE, or leave the strategy at auto"
-        )
     wrapped, optimizer = accelerator.prepare(module, build_optimizer(module, training))
     return Engine(accelerator=accelerator, module=module, wrapped=wrapped, optimizer=optimizer)
 

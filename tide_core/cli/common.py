@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,11 +64,29 @@ def load_registry(plugins: Sequence[str] = ()) -> Registry:
 
 
 @contextlib.contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Print warnings of Python as ``warning: ...`` to stderr, without the place in the code that they come from."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
-        yield
+def spoken() -> Iterator[None]:
+    """Say on stderr what the core logs, and what Python warns of, in plain lines; the first process speaks for all."""
+    import logging
+
+    class Speaker(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(f"{'warning: ' if record.levelno >= logging.WARNING else ''}{record.getMessage()}")
+
+    def say(text: str) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            click.echo(text, err=True)
+
+    logger, speaker = logging.getLogger("tide_core"), Speaker()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(speaker)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+            yield
+    finally:
+        logger.removeHandler(speaker)
+        logger.setLevel(level)
 
 
 def print_warnings(problems: Iterable[Problem]) -> None:

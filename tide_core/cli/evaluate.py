@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import console, load_registry, override_option, plugin_option, print_warnings
+from .common import console, load_registry, override_option, plugin_option, print_warnings, spoken
 
 if TYPE_CHECKING:
     from tide_specs import Evaluation
@@ -64,7 +64,7 @@ def command(
     print_warnings(require_mix(config, registry, loaded.source))
     from ..checkpoint_evaluation import evaluate_student
 
-    with loaded.located(), console(error=True).status("loading") as status:
+    with loaded.located(), spoken(), console(error=True).status("loading") as status:
         evaluations = evaluate_student(config, registry, announce=status.update)
     if as_json:
         click.echo(json.dumps({name: _record(found) for name, found in evaluations.items()}, indent=2))

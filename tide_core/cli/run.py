@@ -6,7 +6,7 @@ import os
 
 import click
 
-from .common import INTERRUPTED, load_registry, override_option, plain_warnings, plugin_option, print_warnings, run_file
+from .common import INTERRUPTED, load_registry, override_option, plugin_option, print_warnings, run_file, spoken
 
 
 @click.command()
@@ -33,7 +33,7 @@ def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], res
     print_warnings(require_mix(loaded.config, registry, loaded.source))
     from ..run import run
 
-    with loaded.located(), plain_warnings():
+    with loaded.located(), spoken():
         outcome = run(loaded.config, registry, resume=resume, allow_changes=allow_changes)
     main_process = os.environ.get("RANK", "0") == "0"
     if outcome.status == "interrupted":

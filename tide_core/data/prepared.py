@@ -113,7 +113,7 @@ def prepare(
         _require_rows(total, f"data '{dataset.name}', split '{split}'")
 
     store = open_or_write(Path(cache_directory) / fingerprint, encoded)
-    logger.info("%s: %s", split, store.report)
+    logger.info("%s data: %s", split, store.report)
     if not dataset.packing:
         return PreparedData(store, fingerprint)
     return PreparedData(store, f"{fingerprint}-packed", _packed(store, window, teacher_window))

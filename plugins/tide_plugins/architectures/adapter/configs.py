@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from tide_specs import CheckpointError, ConfigError, TextTokenizer, UnavailableError
 
 from ..huggingface import HuggingFace
-from .checks import check_options
 
 _COUNTS_FROM_PADDING = frozenset(
     {"roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "data2vec-text", "xmod"}
@@ -22,7 +22,7 @@ def made_config(component: HuggingFace, tokenizer: TextTokenizer) -> Any:
     """Return the configuration that the component's ``config`` describes. Raises ``ConfigError``."""
     given = dict(component.config or {})
     check_options(given)
-    model_type = str(given.pop("model_type"))
+    model_type = str(given["model_type"])
     multiple = component.pad_vocabulary_to
     end = tokenizer.end_of_turn_token_id
     sized = {"vocab_size": -(-tokenizer.vocabulary_size // multiple) * multiple, "eos_token_id": end}
@@ -31,10 +31,10 @@ def made_config(component: HuggingFace, tokenizer: TextTokenizer) -> Any:
         {"bos_token_id": None} if model_type in _COUNTS_FROM_PADDING else {"bos_token_id": None, "pad_token_id": None}
     )
     try:
-        config = _configure(model_type, {**sized, **unset, **given})
+        config = configure({**sized, **unset, **given})
     except ConfigError:
         # Some families demand these ids.
-        config = _configure(model_type, {**sized, "bos_token_id": end, "pad_token_id": tokenizer.pad_token_id, **given})
+        config = configure({**sized, "bos_token_id": end, "pad_token_id": tokenizer.pad_token_id, **given})
     if config.vocab_size < tokenizer.vocabulary_size:
         raise ConfigError(
             f"huggingface: config.vocab_size is {config.vocab_size}, but the tokenizer has {tokenizer.vocabulary_size} ids"
@@ -42,13 +42,39 @@ def made_config(component: HuggingFace, tokenizer: TextTokenizer) -> Any:
     return adjusted(config, component)
 
 
-def _configure(model_type: str, options: dict[str, Any]) -> Any:
+def configure(options: Mapping[str, Any]) -> Any:
+    """Return the configuration that these options, ``model_type`` among them, describe. Raises ``ConfigError``."""
     from transformers import CONFIG_MAPPING
 
+    given = dict(options)
+    model_type = str(given.pop("model_type"))
     try:
-        return CONFIG_MAPPING[model_type](**options)
+        return CONFIG_MAPPING[model_type](**given)
     except Exception as error:  # each family validates in its own way
-        raise ConfigError(f"huggingface: config of model_type {model_type!r}: {first_line(error)}") from error
+        raise ConfigError(f"config of model_type {model_type!r}: {first_line(error)}") from error
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for a model type that transformers lacks, or an option that looks like a misspelt one.
+
+    The library takes any option and ignores those it does not know. Old names and those of remote code must pass, so that
+    only what resembles a known one is refused.
+    """
+    from transformers import CONFIG_MAPPING
+
+    model_type = str(given["model_type"])
+    if model_type not in CONFIG_MAPPING:
+        close = get_close_matches(model_type, list(CONFIG_MAPPING), 3)
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        raise ConfigError(f"config.model_type: transformers knows no model type {model_type!r}{hint}")
+    family: Any = CONFIG_MAPPING[model_type]
+    known = {"model_type", *dir(family), *getattr(family, "__dataclass_fields__", {}), *family.attribute_map}
+    for option in given:
+        close = [] if option in known else get_close_matches(option, known, 1, 0.85)
+        if close:
+            raise ConfigError(
+                f"config.{option}: model type {model_type!r} has no such option; did you mean {close[0]!r}?"
+            )
 
 
 def read_config(component: HuggingFace, *, trust_remote_code: bool) -> Any:
