@@ -1,6 +1,6 @@
 """Text of the documentation that is generated from the code.
 
-A page asks for it with a line ``{{ directive }}`` or ``{{ directive argument }}``; ``DIRECTIVES`` lists them.
+A page asks for it with a line ``{{ directive }}`` or ``{{ directive argument ... }}``; ``DIRECTIVES`` lists them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from . import catalogue, checks, commands, configuration, hooks
+from . import catalogue, checks, commands, configuration, files, hooks
 
 DIRECTIVES: dict[str, Callable[..., str]] = {
     "bundled": catalogue.bundled,
@@ -16,6 +16,8 @@ DIRECTIVES: dict[str, Callable[..., str]] = {
     "checks": checks.own_checks,
     "common_checks": checks.common_checks,
     "commands": commands.commands,
+    "example": hooks.example,
+    "file": files.file,
     "hook": hooks.component_hook,
     "hooks": hooks.all_hooks,
     "lifecycle_hooks": hooks.lifecycle_hooks,
@@ -25,14 +27,14 @@ DIRECTIVES: dict[str, Callable[..., str]] = {
 }
 """Name of a directive -> the function that writes its text; the first argument is always the page's path."""
 
-LINE = re.compile(r"^\{\{ (\w+)(?: (\w+))? \}\}$", re.MULTILINE)
+LINE = re.compile(r"^\{\{ (\w+)((?: [^\s}]+)*) \}\}$", re.MULTILINE)
 
 
 def expand(markdown: str, page: str) -> str:
     """Replace every directive of a page. Raises ``KeyError`` for one that does not exist."""
 
     def written(match: re.Match[str]) -> str:
-        name, argument = match.groups()
-        return DIRECTIVES[name](page, *([argument] if argument else []))
+        name, arguments = match.groups()
+        return DIRECTIVES[name](page, *arguments.split())
 
     return LINE.sub(written, markdown)

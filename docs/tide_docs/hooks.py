@@ -24,6 +24,12 @@ def component_hook(page: str, kind: str) -> str:
     return fence(f"@hookimpl\n{signature(ComponentHooks, COMPONENT_HOOKS[kind], method=False)}: ...", "python")
 
 
+def example(page: str, kind: str) -> str:
+    """The complete plugin in the docstring of a kind's hook."""
+    documented = inspect.cleandoc(getattr(ComponentHooks, COMPONENT_HOOKS[kind]).__doc__ or "")
+    return documented[documented.index("```python") :]
+
+
 def all_hooks(page: str) -> str:
     """Every component hook with the page of its kind."""
     rows = [
