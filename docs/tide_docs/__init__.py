@@ -23,7 +23,6 @@ DIRECTIVES: dict[str, Callable[..., str]] = {
     "lifecycle_hooks": hooks.lifecycle_hooks,
     "run_file": configuration.run_file,
     "section": configuration.section,
-    "exit_codes": commands.exit_codes,
 }
 """Name of a directive -> the function that writes its text; the first argument is always the page's path."""
 

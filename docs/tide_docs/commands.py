@@ -44,8 +44,3 @@ def help_text(words: tuple[str, ...], command: click.Command) -> str:
         help_option_names=["-h", "--help"],
     )
     return command.get_help(context)
-
-
-def exit_codes(page: str) -> str:
-    """What the exit codes mean."""
-    return "0: done. 2: something is wrong with what you gave; the message says what. 130: interrupted."
