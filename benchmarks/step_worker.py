@@ -136,11 +136,11 @@ class Worker:
         self._forget_gradients()
         step = self.variant.prepared(number, rounds)
         rates = [matrix_rate()]
-        settle()
+        resting = settle()
         start = time.perf_counter()
         loss = step()
         seconds = time.perf_counter() - start
-        peak = memory("VmHWM") - self.resting - self.gradient_bytes
+        peak = memory("VmHWM") - resting - self.gradient_bytes
         rates.append(matrix_rate())
         return {"seconds": seconds, "loss": loss, "peak": peak, "rate": statistics.mean(rates)}
 
