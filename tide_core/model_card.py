@@ -21,7 +21,7 @@ def write_model_card(
         "# A diffusion language model trained with TIDE",
         _summary(config, facts, losses, step),
         "## Scores\n\n" + _scores(evaluations),
-        "## Use\n\n```bash\ntide evaluate . --help\n```\n\nIn a run file: `{name: huggingface, model: <this directory>}`.",
+        "## Use\n\n```bash\ntide generate . -p 'def median(values):'\n```\n\nIn a run file: `{name: huggingface, model: <this directory>}`.",
         "## Components\n\n" + _components(state["components"]),
         "## Configuration\n\n```json\n" + json.dumps(config, indent=1) + "\n```",
     ]

@@ -1,6 +1,6 @@
 """Turn the teacher that ``teacher.yaml`` trained into the one that ships: bfloat16, beside this file, in ``teacher/``.
 
-    tide run examples/demo/teacher.yaml && python examples/demo/ship_teacher.py
+tide run examples/demo/teacher.yaml && python examples/demo/ship_teacher.py
 """
 
 from __future__ import annotations
