@@ -120,7 +120,7 @@ def _load_file(file: Path) -> ModuleType:
         return present
     if present is not None and hasattr(present, FILE_MARK):
         _withdraw_file(Path(getattr(present, FILE_MARK)))
-    elif present is not None or importlib.util.find_spec(file.stem) is not None:
+    elif present is not None or _shadows_another(file):
         raise PluginError(f"a module '{file.stem}' exists already; rename the file {file.name}")
     # On the path, so that worker processes can unpickle the plugin's components; at its end, so that it shadows nothing.
     sys.path.append(str(file.parent))
@@ -131,6 +131,12 @@ def _load_file(file: Path) -> ModuleType:
     sys.modules[file.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _shadows_another(file: Path) -> bool:
+    """Whether some other module has the file's name; a plugin loaded before from the same folder finds the file itself."""
+    found = importlib.util.find_spec(file.stem)
+    return found is not None and (found.origin is None or Path(found.origin).resolve() != file.resolve())
 
 
 def _withdraw_file(file: Path) -> None:

@@ -204,3 +204,19 @@ def test_no_bundled_component_outlives_the_version_that_removes_it(discover: Dis
                 removal = re.match(r"(\d+)\.(\d+)", cls.deprecated)
                 assert removal, f"{cls.__name__}.deprecated must start with the version that removes it"
                 assert current < [int(part) for part in removal.groups()], f"remove {cls.__name__} now"
+
+
+def test_two_files_of_one_folder_are_both_loaded(tmp_path) -> None:
+    text = (
+        "from typing import Literal\nfrom tide_specs import NoiseSchedule, hookimpl\n\n"
+        "class {cls}(NoiseSchedule):\n    '''A schedule.'''\n    name: Literal['{name}'] = '{name}'\n"
+        "    def alpha(self, t):\n        return 1 - t\n    def alpha_prime(self, t):\n        return -t / t\n\n"
+        "@hookimpl\ndef tide_noise_schedules():\n    return [{cls}]\n"
+    )
+    files = []
+    for cls, name in (("First", "first_of_folder"), ("Second", "second_of_folder")):
+        file = tmp_path / f"plugin_{name}.py"
+        file.write_text(text.format(cls=cls, name=name))
+        files.append(str(file))
+    registry = Registry.discover(plugin_files=files)
+    assert {"first_of_folder", "second_of_folder"} <= set(registry.classes("schedule"))

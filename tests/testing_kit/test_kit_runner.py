@@ -126,3 +126,30 @@ def test_every_check_explains_itself(kind: str) -> None:
 def test_the_kit_imports_torch_only_when_a_check_runs(statement: str) -> None:
     program = f"import sys; {statement}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
+SELF_CHECKING = """
+from typing import Literal
+from tide_specs import NoiseSchedule
+from tide_specs.testing import run_checks
+
+class SelfChecking(NoiseSchedule):
+    '''alpha(t) = 1 - t.'''
+    name: Literal["self_checking"] = "self_checking"
+    def alpha(self, t):
+        return 1 - t
+    def alpha_prime(self, t):
+        import torch
+        return -torch.ones_like(t)
+
+results = run_checks(SelfChecking())
+print(len(results))
+"""
+
+
+def test_a_module_that_checks_itself_when_imported_does_not_probe_without_end(tmp_path: Path) -> None:
+    file = tmp_path / "self_checking.py"
+    file.write_text(SELF_CHECKING)
+    finished = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert int(finished.stdout.splitlines()[-1]) > 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,14 +45,25 @@ _light: set[str] = set()
 
 def heavy_import(module: str) -> str | None:
     """Return what heavy module the import of ``module`` brings in, and the file and line that do it; or ``None``."""
-    return None if module in _light else _probe(module)
+    # A module that runs the kit when imported would be probed by its own probe, without end.
+    return None if module in _light or os.environ.get(_PROBING) else _probe(module)
+
+
+_PROBING = "TIDE_PROBING_IMPORTS"
+"""Environment variable of an interpreter that was started by ``_probe``."""
 
 
 @functools.cache
 def _probe(module: str) -> str | None:
     path: Any = getattr(sys.modules.get(module), "__file__", None)
     arguments = json.dumps([module, path, HEAVY, sys.path])
-    done = subprocess.run([sys.executable, "-c", _PROBE, arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, _PROBING: "1"},
+    )
     if done.returncode != 0:
         raise ImportError(f"{module} cannot be imported on its own: {done.stderr.strip().splitlines()[-1]}")
     told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
