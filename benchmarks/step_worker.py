@@ -142,6 +142,7 @@ class Worker:
         seconds = time.perf_counter() - start
         peak = memory("VmHWM") - resting - self.gradient_bytes
         rates.append(matrix_rate())
+        self._rest()
         return {"seconds": seconds, "loss": loss, "peak": peak, "rate": statistics.mean(rates)}
 
     def inspect(self, number: int, rounds: int) -> dict[str, Any]:
@@ -171,6 +172,11 @@ class Worker:
             "chunks": micro.counts["chunks"],
             "columns": int(self.work.module.student.head().weight.shape[0]),
         }
+
+    def _rest(self) -> None:
+        """Keep only the weights while the other process has its turn."""
+        self._forget_gradients()
+        settle()
 
     def _forget_gradients(self) -> None:
         for parameter in self.parameters:
