@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ OVERRIDES = {
     ),
     "attention of another device": (
         ["attention=xformers"],
-        "attention: 'xformers' cannot be used here: xformers computes on cuda only, not on cpu; use sdpa",
+        "attention: 'xformers' cannot be used here: xformers computes on cuda only, not on cpu; use sdpa"
+        if find_spec("xformers")
+        else "attention: attention 'xformers' needs xformers; pip install xformers",
     ),
     "attention that cannot train here": (["attention=flex"], "attention: 'flex' cannot be used here"),
     "half a block": (
