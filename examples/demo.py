@@ -7,13 +7,14 @@ steps and seed; only the objective differs.
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,9 @@ class Result:
         return self.outcome.evaluations[evaluator].metrics[name]
 
 
-def train(name: str, registry: Registry) -> Result:
+def train(name: str, registry: Registry, overrides: Sequence[str]) -> Result:
     """Run one of the demo's files from the start; what an earlier demo left of it is replaced."""
-    config = load_run(HERE / f"{name}.yaml", registry=registry).config
+    config = load_run(HERE / f"{name}.yaml", overrides, registry=registry).config
     shutil.rmtree(config.output, ignore_errors=True)
     begun = time.perf_counter()
     outcome = run(config, registry)
@@ -77,7 +78,7 @@ def show(results: Mapping[str, Result], console: Console) -> None:
     for heading in ("bits per byte", "KL to the teacher", "tokens/s", "parameters", "seconds"):
         table.add_column(heading, justify="right")
     first = next(iter(results.values()))
-    teacher = first.metric("bits_per_byte", "teacher/bits_per_byte")
+    teacher = first.metric("bits_per_byte", "teacher_bits_per_byte")
     table.add_row("the teacher itself", interval(teacher), "0", "", f"{first.facts['teacher']['parameters']:,}", "")
     for name, result in results.items():
         table.add_row(
@@ -118,6 +119,9 @@ def complete(result: Result, registry: Registry, console: Console) -> None:
 
 def main() -> None:
     """Train three students, compare them, write some text."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
+    arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     for chatty in ("mlflow", "alembic", "transformers"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -125,7 +129,7 @@ def main() -> None:
     results: dict[str, Result] = {}
     for title, name in RUNS.items():
         console.rule(f"{title}  (examples/demo/{name}.yaml)")
-        results[title] = train(name, registry)
+        results[title] = train(name, registry, arguments.overrides)
     console.rule("results")
     show(results, console)
     complete(list(results.values())[-1], registry, console)
