@@ -74,7 +74,7 @@ def train(name: str, registry: Registry, overrides: Sequence[str]) -> Result:
 def show(results: Mapping[str, Result], console: Console) -> None:
     """Print the table."""
     table = Table(title="Python functions, held-out modules; 95 % intervals over functions", title_justify="left")
-    table.add_column("objective")
+    table.add_column("objective", no_wrap=True)
     for heading in ("bits per byte", "KL to the teacher", "tokens/s", "parameters", "seconds"):
         table.add_column(heading, justify="right")
     first = next(iter(results.values()))
