@@ -175,8 +175,8 @@ def test_one_message_and_nothing_loaded(case: str, command: str, results: dict[t
     assert (code, out) == (2, ""), err
     assert MESSAGES[case] in err
     assert "Traceback" not in err
-    # Whether a backend can work on the run's device is for torch to say; these cases come last.
-    assert heavy == (["torch"] if case in ASKS_TORCH else [])
+    # Whether an installed backend can work on the run's device is for torch to say; these cases come last.
+    assert set(heavy) <= ({"torch"} if case in ASKS_TORCH else set())
 
 
 @pytest.mark.parametrize("case", OVERRIDES)
