@@ -98,7 +98,7 @@ class TestComponents:
         assert line.startswith("attention ")
         assert "Serves full attention only" in line
         assert "needs no_such_module" in line
-        assert "toy_components" in out.replace("\n", "")
+        assert "toy_components.py" in line
         assert "deprecated: 2.0; use reverse_calm" in out
         assert "skipped: plugin 'tide_plugins.losses'" in out
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
+UNFOLDED = 10_000
+"""Columns of a console that is not a terminal: what is searched or filtered line by line must not be folded."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -96,8 +99,8 @@ def print_warnings(problems: Iterable[Problem]) -> None:
 
 
 def console(*, error: bool = False) -> Console:
-    """A console on stdout (or stderr): as wide as the terminal, or wide enough for whole lines when there is none."""
+    """A console on stdout (or stderr): as wide as the terminal; in a pipe a row is one line, however long its path."""
     from rich.console import Console
 
     plain = Console(highlight=False, stderr=error)
-    return plain if plain.is_terminal else Console(highlight=False, width=160, stderr=error)
+    return plain if plain.is_terminal else Console(highlight=False, width=UNFOLDED, stderr=error)
