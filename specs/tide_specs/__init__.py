@@ -29,7 +29,7 @@ from .loss import ChunkContext, ChunkLoss, Compares, Denominator, Direction, Los
 from .module_architecture import ModuleArchitecture
 from .module_denoiser import ModuleDenoiser
 from .observer import Observer
-from .sampler import Sampled, Sampler
+from .sampler import Sampled, Sampler, SamplingStep, Watch
 from .schedule import NoiseSchedule
 from .teacher_view import TeacherView
 from .text import AlignedPair, ChunkRelation, EncodedExample, Example, Message, SharedColumns, TextTokenizer, TokenKind
@@ -98,6 +98,7 @@ __all__ = [
     "RunStatus",
     "Runtime",
     "Sampled",
+    "SamplingStep",
     "Sampler",
     "SelfLoss",
     "SharedColumns",

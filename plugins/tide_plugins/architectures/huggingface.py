@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, PositiveInt, model_validator
 
 from tide_specs import Architecture, CheckpointError, ConfigError, Denoiser, Form, Role, Runtime, TextTokenizer
 
-Shift = Literal["none", "right"]
-Order = Literal["noisy_first", "clean_first"]
+from .families import FAMILIES, Family, Semantics, recognise
+from .families.family import Order, Settings, Shift, Variant
 
 RECORD = "tide.json"
 """File beside a saved model that restores how it denoises."""
@@ -28,6 +29,30 @@ PACKAGED = "package:"
 """Prefix of a tokenizer or model that an installed Python package brings."""
 
 
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Return the object in a JSON file, empty when there is no such file. Raises ``CheckpointError``."""
+    if not path.is_file():
+        return {}
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error}); {remedy}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: not a JSON object; {remedy}")
+    return cast("dict[str, Any]", found)
+
+
+def read_settings(source: str) -> dict[str, Any]:
+    """Return the ``config.json`` of a model directory, or of a hub name whose copy is on this disk; empty without one."""
+    folder = Path(source)
+    if not folder.is_dir() and source.count("/") == 1 and not source.endswith(".gguf"):
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(source, "config.json")
+        folder = Path(cached).parent if isinstance(cached, str) else folder
+    return read_json(folder / "config.json", "copy or download it again")
+
+
 class HuggingFace(Architecture):
     """A language model of transformers, used through its own classes without a line of model code.
 
@@ -35,11 +60,16 @@ class HuggingFace(Architecture):
     becomes a bidirectional or block-diffusion denoiser. Models whose layers mix positions outside that hook (recurrent,
     convolutional, encoder-decoder) are refused by name when they load.
 
+    Published diffusion models (LLaDA, Dream, ...) are recognised by their ``config.json`` and read into the library's classes
+    without the code that comes with them.
+
     ``form``, ``block_size``, ``shift``, ``order``, ``causal`` and ``mask_token`` default to what ``tide.json`` in the model
-    directory records; TIDE writes that file beside every model it saves.
+    directory records, which TIDE writes beside every model it saves, and else to how the model's family denoises.
     """
 
     name: Literal["huggingface"] = "huggingface"
+    families: ClassVar[Sequence[Family]] = FAMILIES
+    """Families that are recognised; a plugin's subclass may list its own."""
 
     model: str | None = Field(
         default=None, description="directory, hub name, .gguf file or `package:NAME` with pretrained weights"
@@ -66,6 +96,10 @@ class HuggingFace(Architecture):
         default=None, description="noisy_first reads [x_t, x_0], clean_first [x_0, x_t]; block_diffusion only"
     )
     causal: bool | None = Field(default=None, description="block_diffusion only: causal inside each block as well")
+    variant: Variant = Field(
+        default="native",
+        description="native: a recognised family denoises as its authors run it; published: as TIDE's released trainer runs it",
+    )
     freeze: tuple[str, ...] = Field(
         default=(), description="patterns of parameter names that are not trained, e.g. `model.embed_tokens.*`"
     )
@@ -86,7 +120,7 @@ class HuggingFace(Architecture):
             )
         if self.config is not None and self.tokenizer_from is None:
             raise ValueError("a model made from `config` has no tokenizer of its own: give `tokenizer_from`")
-        if self.form in BLOCK_FORMS and self.block_size is None and not self._recorded():
+        if self.form in BLOCK_FORMS and self.block_size is None and not self._recorded() and self.family is None:
             raise ValueError(f"form {self.form!r} needs `block_size`, e.g. block_size: 32")
         if self.form in ("bidirectional", "autoregressive") and self.block_size is not None:
             raise ValueError(f"form {self.form!r} has no blocks: leave `block_size` out")
@@ -108,26 +142,37 @@ class HuggingFace(Architecture):
 
     def _recorded(self) -> dict[str, Any]:
         """Return what ``tide.json`` beside the weights says; empty when there is none."""
-        if self.model is None or not (path := Path(self.model) / RECORD).is_file():
-            return {}
-        try:
-            record: Any = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: not readable as JSON ({error}); save the model again") from error
-        if not isinstance(record, dict):
-            raise CheckpointError(f"{path}: not a JSON object; save the model again")
-        return cast("dict[str, Any]", record)
+        return {} if self.model is None else read_json(Path(self.model) / RECORD, "save the model again")
 
     def _setting(self, option: str, default: Any) -> Any:
-        given = getattr(self, option)
+        given = getattr(self, option, None)
         if given is not None:
             return given
         record = self._recorded()
         # A form given by hand makes the recorded block options of another form meaningless.
-        if option in ("block_size", "order", "causal", "shift") and self.form not in (None, record.get("form")):
+        if option in ("block_size", "order", "causal", "observed_first", "shift") and self.form not in (
+            None,
+            record.get("form"),
+        ):
             return default
         found = record.get(option)
+        if found is None and (native := self._semantics()) is not None and self.form in (None, native.form):
+            found = getattr(native, option, None)
         return default if found is None else found
+
+    @property
+    def settings(self) -> Settings:
+        """The model directory's own ``config.json``; empty where there is none."""
+        return {} if self.model is None else read_settings(self.source)
+
+    @property
+    def family(self) -> Family | None:
+        """The published family that the model is recognised as."""
+        return recognise(self.settings, self.families)
+
+    def _semantics(self) -> Semantics | None:
+        family = self.family
+        return None if family is None else family.semantics(self.settings, self.variant)
 
     @property
     def denoiser_form(self) -> Form:
@@ -162,7 +207,10 @@ class HuggingFace(Architecture):
     @property
     def named_mask_token(self) -> str | None:
         """The mask token given, or the one recorded in ``tide.json`` for the tokenizer beside it."""
-        return self.mask_token if self.tokenizer_from is not None else self._setting("mask_token", None)
+        if self.tokenizer_from is not None:
+            return self.mask_token
+        family = self.family
+        return self._setting("mask_token", None if family is None else family.mask_token)
 
     @property
     def stream_order(self) -> Order:
@@ -173,6 +221,11 @@ class HuggingFace(Architecture):
     def causal_blocks(self) -> bool:
         """Whether a block-diffusion model is causal inside its blocks."""
         return bool(self._setting("causal", False))
+
+    @property
+    def moves_observed_first(self) -> bool:
+        """Whether the visible tokens of a noisy block come before its masked ones, at their own positions (WeDLM)."""
+        return bool(self._setting("observed_first", False))
 
     @property
     def length_multiple(self) -> int:

@@ -12,7 +12,7 @@ def check(component: HuggingFace, *, trust_remote_code: bool) -> None:
     if component.tokenizer_from is not None:
         refuse_missing(component.tokenizer_from)
     if component.model is not None:
-        check_source(component.source, trust_remote_code=trust_remote_code)
+        check_source(component.source, trust_remote_code=trust_remote_code, recognised=component.family is not None)
     if component.config is not None:
         check_options(component.config)
         # Sizes are judged with stand-ins for what the tokenizer decides.

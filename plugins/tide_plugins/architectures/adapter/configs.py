@@ -81,6 +81,9 @@ def read_config(component: HuggingFace, *, trust_remote_code: bool) -> Any:
     """Return the configuration of the pretrained model. Raises ``CheckpointError``."""
     from transformers import AutoConfig
 
+    if (family := component.family) is not None:
+        with explained(component.source):
+            return adjusted(configure(family.native_config(component.settings)), component)
     folder, gguf = split_gguf(component.source)
     extra: dict[str, Any] = {} if gguf is None else {"gguf_file": gguf}
     auto: Any = AutoConfig

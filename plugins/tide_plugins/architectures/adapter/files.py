@@ -12,17 +12,17 @@ from tide_specs import CheckpointError, UnavailableError
 _INDEX = "model.safetensors.index.json"
 
 
-def check_source(source: str, *, trust_remote_code: bool) -> None:
+def check_source(source: str, *, trust_remote_code: bool, recognised: bool = False) -> None:
     """Raise ``CheckpointError`` when a local model is incomplete, ``UnavailableError`` when it needs its own code.
 
-    A name that is neither a directory nor a path is left to the hub.
+    A model ``recognised`` as one of a family that TIDE reads by itself needs none. A name that is neither a directory nor a path is left to the hub.
     """
     refuse_missing(source)
     path = Path(source)
     if not path.is_dir():
         return
     config = _read_json(path / "config.json")
-    if not ("auto_map" in config and trust_remote_code):
+    if not recognised and not ("auto_map" in config and trust_remote_code):
         _refuse_unknown_type(source, config)
     for file in weight_files(path):
         check_safetensors(file)

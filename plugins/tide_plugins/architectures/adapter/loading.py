@@ -16,6 +16,7 @@ from .files import check_source
 from .interface import IMPLEMENTATION, register
 from .network import Network
 from .probe import verify
+from .published import published_class
 from .saving import record_of
 from .tokens import fit_vocabulary, read_tokenizer
 
@@ -26,7 +27,11 @@ def load(component: HuggingFace, role: Role, runtime: Runtime) -> TransformersDe
     if reason := component.serves(role):
         raise UnavailableError(f"huggingface as {role}: {reason}")
     if component.model is not None:
-        check_source(component.source, trust_remote_code=runtime.trust_remote_code)
+        check_source(
+            component.source,
+            trust_remote_code=runtime.trust_remote_code,
+            recognised=component.family is not None,
+        )
     tokenizer, native = read_tokenizer(component)
     # A student's float32 master weights: at small learning rates most bfloat16 weights would never move.
     dtype = torch.float32 if role == "student" else runtime.dtype
@@ -103,8 +108,10 @@ def pretrained(component: HuggingFace, dtype: torch.dtype, *, trust_remote_code:
     config = read_config(component, trust_remote_code=trust_remote_code)
     folder, gguf = split_gguf(source)
     extra: dict[str, Any] = {"use_safetensors": True} if gguf is None else {"gguf_file": gguf}
+    family = component.family
+    kind = model_class(config) if family is None else published_class(family, component.settings, config)
     with explained(source):
-        model, report = model_class(config).from_pretrained(
+        model, report = kind.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
@@ -114,15 +121,17 @@ def pretrained(component: HuggingFace, dtype: torch.dtype, *, trust_remote_code:
             ignore_mismatched_sizes=True,  # reported below, by name
             **extra,
         )
-    _complain(source, model, report)
+    _complain(source, model, report, strict=family is not None)
     if gguf is not None and getattr(model, "hf_quantizer", None) is not None:
         # The weights are plain numbers by now; while it passes for quantized, transformers refuses to save it.
         model.hf_quantizer.remove_quantization_config(model)
     return model
 
 
-def _complain(source: str, model: Any, report: dict[str, Any]) -> None:
+def _complain(source: str, model: Any, report: dict[str, Any], *, strict: bool) -> None:
+    """Raise ``CheckpointError`` for weights that are missing or misshapen and, when ``strict``, for those left over."""
     missing, mismatched = sorted(report["missing_keys"]), sorted(report["mismatched_keys"])
+    left_over = sorted(report["unexpected_keys"]) if strict else []
     family = type(model).__name__
     if missing:
         raise CheckpointError(
@@ -134,6 +143,11 @@ def _complain(source: str, model: Any, report: dict[str, Any]) -> None:
             f"{source}: weight {name!r} is {list(found)} where config.json makes it {list(wanted)} ({family}); weights and "
             "configuration belong to different models"
         )
+    if left_over:
+        raise CheckpointError(
+            f"{source}: {len(left_over)} weights have no place in a {family}, first {left_over[0]!r}: config.json describes "
+            "another model than the weights"
+        )
 
 
 def plan(component: HuggingFace) -> dict[str, Any]:
@@ -141,7 +155,7 @@ def plan(component: HuggingFace) -> dict[str, Any]:
     if component.config is not None:
         config = made_config(component, component.tokenizer("student"))
     else:
-        check_source(component.source, trust_remote_code=False)
+        check_source(component.source, trust_remote_code=False, recognised=component.family is not None)
         config = read_config(component, trust_remote_code=False)
     register()
     with torch.device("meta"):

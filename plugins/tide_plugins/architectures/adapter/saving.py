@@ -9,7 +9,9 @@ from typing import Any
 
 from tide_specs import Form, TextTokenizer
 
-from ..huggingface import RECORD, HuggingFace, Order, Shift
+from ..families.family import Order, Shift
+from ..huggingface import RECORD, HuggingFace
+from .published import restore_published_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,7 @@ class Record:
     order: Order
     causal: bool
     mask_token: str | None
+    observed_first: bool = False
 
 
 def record_of(component: HuggingFace, tokenizer: TextTokenizer) -> Record:
@@ -34,6 +37,7 @@ def record_of(component: HuggingFace, tokenizer: TextTokenizer) -> Record:
         order=component.stream_order,
         causal=component.causal_blocks,
         mask_token=component.mask_token or getattr(native, "mask_token", None),
+        observed_first=component.moves_observed_first,
     )
 
 
@@ -41,5 +45,6 @@ def save(model: Any, tokenizer: TextTokenizer, record: Record, path: str) -> Non
     """Write weights (safetensors), configuration, tokenizer and ``tide.json`` into the directory ``path``."""
     Path(path).mkdir(parents=True, exist_ok=True)
     model.save_pretrained(path)
+    restore_published_config(model, path)
     tokenizer.save(path)
     (Path(path) / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")

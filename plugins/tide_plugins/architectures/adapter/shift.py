@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tide_specs import ConfigError
 
-from ..huggingface import Shift
+from ..families.family import Shift
 from .denoiser import TransformersDenoiser, denoiser
 
 
