@@ -76,6 +76,7 @@ class Family(ABC):
 
     def adapt(self, model: Any, settings: Settings) -> None:
         """Change what the native class computes otherwise, on the freshly built model, before weights load."""
+        return
 
     def mask_token_id(self, settings: Settings) -> int | None:
         """Return the mask token's id as ``config.json`` says it, ``None`` where it does not."""
