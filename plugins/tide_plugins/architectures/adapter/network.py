@@ -9,11 +9,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tide_specs import AttentionBackend, AttentionLayout, Cached, DataError, Head, UnavailableError
 
 from .interface import AttentionPass, Seen
+from .tied import TiedLookup, is_tied
 
 
 class Network:
@@ -26,6 +28,9 @@ class Network:
         self.transform = prediction_transform(model)
         accepted = inspect.signature(self.base.forward).parameters
         self.caches = False
+        self.tied = is_tied(model) and "inputs_embeds" in accepted
+        self._head_weight: Tensor | None = None
+        """What the last lookup of a tied embedding handed on for the head."""
         self.takes_cache = "past_key_values" in accepted
         self.position_offset = _position_offset(self.base)
         self.longest = _position_table(self.base, self.position_offset)
@@ -60,7 +65,7 @@ class Network:
         handed = AttentionPass(layout=layout, backend=backend or self.attention, seen=seen)
         extra: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None} if self.takes_cache else {}
         out = self.base(
-            input_ids=ids,
+            **self._input(ids),
             position_ids=(positions + self.position_offset).expand(ids.shape[0], -1),
             tide_pass=handed,
             **extra,
@@ -68,15 +73,25 @@ class Network:
         hidden: Tensor = out[0]
         return hidden if self.transform is None else self.transform(hidden)
 
+    def _input(self, ids: Tensor) -> dict[str, Tensor]:
+        if not (self.tied and torch.is_grad_enabled()):
+            self._head_weight = None
+            return {"input_ids": ids}
+        rows, self._head_weight = TiedLookup.apply(ids, self.model.get_input_embeddings().weight)
+        return {"inputs_embeds": rows}
+
     def head(self) -> Head:
         """Return the output projection with the family's scale and soft cap."""
         output: Any = self.model.get_output_embeddings()
+        # Used up: it belongs to one forward pass.
+        handed, self._head_weight = self._head_weight, None
+        weight = output.weight if handed is None else handed
         config: Any = self.model.config
         scale = float(getattr(config, "logit_scale", None) or 1.0) / float(
             getattr(config, "logits_scaling", None) or 1.0
         )
         cap = getattr(config, "final_logit_softcapping", None)
-        return Head(output.weight, getattr(output, "bias", None), scale, None if cap is None else float(cap))
+        return Head(weight, getattr(output, "bias", None), scale, None if cap is None else float(cap))
 
 
 class _Chain:
