@@ -63,7 +63,7 @@ def test_the_gradient_is_the_one_of_two_readers(make: Make, runtime: Runtime, fa
     assert float(wanted[256].abs().max()) > 0
 
 
-def test_backward_makes_one_dense_gradient(make: Make, runtime: Runtime) -> None:
+def test_backward_makes_no_dense_gradient_for_the_lookup(make: Make, runtime: Runtime) -> None:
     model: Any = make("llama", "bidirectional", sizes={"tie_word_embeddings": True}).load("student", runtime)
     counts: list[int] = []
     for tied in (False, True):
@@ -73,7 +73,9 @@ def test_backward_makes_one_dense_gradient(make: Make, runtime: Runtime) -> None
             loss.backward()
         counts.append(dense.count())
         model.module.zero_grad()
-    assert counts == [2, 1]
+    plain, chained = counts
+    # The lookup's own gradient, and the sum of both.
+    assert plain - chained == 2
 
 
 def test_an_embedding_of_its_own_is_left_alone(make: Make, runtime: Runtime) -> None:
