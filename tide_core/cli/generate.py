@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +13,9 @@ import click
 from .common import console, load_registry, plugin_option
 
 if TYPE_CHECKING:
-    from tide_specs import Component
-
+    from ..denoising_trace import Recorder
     from ..generation import Generation
+    from ..generation_display import GenerationDisplay
 
 
 @click.command()
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     "-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="Text to go on from. Repeatable; default: stdin."
 )
 @click.option("--chat", is_flag=True, help="Prompts are what a user says in a chat; the student answers.")
+@click.option("--system", metavar="TEXT", help="With --chat: what the chat's system message says.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=128, show_default=True)
 @click.option("--sampler", metavar="NAME", help="Default: autoregressive or block, as the model's form asks for.")
 @click.option(
@@ -37,12 +39,18 @@ if TYPE_CHECKING:
 @click.option("--attention", default="sdpa", show_default=True, metavar="NAME")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
+@click.option(
+    "--trace", metavar="FILE.html", help="Write a page that plays the denoising step by step; it needs no network."
+)
+@click.option("--no-live", is_flag=True, help="Do not show the text on the terminal while it is written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--steps", "with_steps", is_flag=True, help="With --json: add every step of every text.")
 @plugin_option
 def command(
     checkpoint: str,
     prompts: tuple[str, ...],
     chat: bool,
+    system: str | None,
     max_new_tokens: int,
     sampler: str | None,
     options: tuple[str, ...],
@@ -51,7 +59,10 @@ def command(
     attention: str,
     device: str,
     trust_remote_code: bool,
+    trace: str | None,
+    no_live: bool,
     as_json: bool,
+    with_steps: bool,
     plugins: tuple[str, ...],
 ) -> None:
     """Let a trained student write. CHECKPOINT is a run folder, a checkpoint, or the directory of a saved student.
@@ -60,24 +71,25 @@ def command(
     Example:
       tide generate runs/demo -p 'def median(values):'
       tide generate runs/chat/student --chat -p 'Why is the sky blue?' --set commit=threshold
+      tide generate runs/demo -p 'import' -p 'class A:' --trace trace.html
       tide generate ./llama --architecture '{name: huggingface, form: autoregressive}' -p 'Once upon a time'
     """
     from ..saved_students import find_student, student_architecture
-    from ..settings import device_name
 
-    try:
-        device_name(device)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--device") from None
+    _require_sense(device, trace, chat=chat, system=system, as_json=as_json, with_steps=with_steps)
     registry = load_registry(plugins)
     found = student_architecture(find_student(checkpoint), registry, architecture)
     chosen = _sampler(found, registry, sampler, options)
     registry.build("attention", attention)
     texts = _prompts(prompts)
     from ..assembly import describer
+    from ..denoising_trace import Recorder, write_page
     from ..generation import generate
+    from ..generation_record import record
+    from ..generation_record import trace as traced
 
-    with console(error=True).status("writing"):
+    recorder = Recorder() if trace or with_steps else None
+    with _display(as_json or no_live) as display:
         generation = generate(
             found,
             chosen,
@@ -85,16 +97,61 @@ def command(
             registry,
             describer(registry),
             chat=chat,
+            system=system,
             max_new_tokens=max_new_tokens,
             seed=seed,
             attention=attention,
             device=device,
             trust_remote_code=trust_remote_code,
+            spectators=[spectator for spectator in (recorder, display) if spectator is not None],
         )
     if as_json:
-        click.echo(json.dumps(_record(generation, found, chosen, seed), indent=2, ensure_ascii=False))
+        whole = record(generation, found, chosen, seed, recorder if with_steps else None)
+        click.echo(json.dumps(whole, indent=None if with_steps else 2, ensure_ascii=False))
     else:
         _print(generation)
+    _say_silent(chosen.name, recorder, display)
+    if trace and recorder is not None:
+        write_page(trace, traced(generation, found, chosen, seed, recorder, chat=chat, system=system))
+        click.echo(f"trace: {trace}", err=True)
+
+
+def _require_sense(
+    device: str, trace: str | None, *, chat: bool, system: str | None, as_json: bool, with_steps: bool
+) -> None:
+    """Refuse options that cannot be followed, before anything is loaded."""
+    from ..denoising_trace import require_writable
+    from ..settings import device_name
+
+    try:
+        device_name(device)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--device") from None
+    if system is not None and not chat:
+        raise click.UsageError("--system is the system message of a chat: add --chat, or leave it out")
+    if with_steps and not as_json:
+        raise click.UsageError("--steps adds to the JSON record: add --json, or use --trace FILE.html for a page")
+    if trace is not None:
+        require_writable(trace)
+
+
+@contextlib.contextmanager
+def _display(plain: bool) -> Iterator[GenerationDisplay | None]:
+    """Show the texts coming about: on a terminal that can, and if nobody reads the texts through a pipe."""
+    from ..generation_display import GenerationDisplay
+
+    shown = console(error=True)
+    if plain or not shown.is_terminal or shown.is_dumb_terminal or not sys.stdout.isatty():
+        with shown.status("writing"):
+            yield None
+    else:
+        with GenerationDisplay(shown) as display:
+            yield display
+
+
+def _say_silent(sampler: str, recorder: Recorder | None, display: GenerationDisplay | None) -> None:
+    if (recorder is not None and recorder.silent) or (display is not None and not display.steps):
+        click.echo(f"note: sampler '{sampler}' does not tell of its steps, so only its result can be shown", err=True)
 
 
 def _sampler(architecture: Any, registry: Any, name: str | None, options: Sequence[str]) -> Any:
@@ -137,27 +194,15 @@ def _prompts(given: Sequence[str]) -> list[str]:
 
 def _print(generation: Generation) -> None:
     """Texts go to stdout and figures to stderr, so that a pipe holds the texts alone."""
-    several = len(generation.written) > 1
+    from ..generation_display import printable
+
+    several, terminal = len(generation.written) > 1, sys.stdout.isatty()
     for number, written in enumerate(generation.written, 1):
         if several:
-            click.secho(f"[{number}] {written.prompt}", bold=True)
-        click.echo(written.text)
-    tokens = sum(written.tokens for written in generation.written)
-    rate = tokens / generation.forwards if generation.forwards else 0.0
+            click.secho(f"[{number}] {printable(written.prompt) if terminal else written.prompt}", bold=True)
+        click.echo(printable(written.text) if terminal else written.text)
     click.echo(
-        f"{tokens} tokens in {generation.forwards} forwards ({rate:.1f} tokens each), {generation.seconds:.1f} s",
+        f"{generation.tokens} tokens in {generation.forwards} forwards ({generation.tokens_per_forward:.1f} tokens each), "
+        f"{generation.seconds:.1f} s",
         err=True,
     )
-
-
-def _record(generation: Generation, architecture: Component, sampler: Component, seed: int) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "architecture": architecture.model_dump(mode="json"),
-        "sampler": sampler.model_dump(mode="json"),
-        "seed": seed,
-        "forwards": generation.forwards,
-        "seconds": generation.seconds,
-        "written": [asdict(written) for written in generation.written],
-    }

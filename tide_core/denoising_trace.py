@@ -1,0 +1,128 @@
+"""How texts came about, step by step: recorded while a sampler writes, and played by one HTML page. Imports no torch.
+
+A page is the template ``denoising_trace.html`` with the record in it as JSON; it fetches nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tide_specs import ConfigError, SamplingStep
+
+from .canvas import Canvas
+from .watching import Scene
+
+TEMPLATE = "denoising_trace.html"
+_PLACE = "{{ trace }}"
+
+
+class Recorder:
+    """A spectator that keeps every step."""
+
+    def __init__(self) -> None:
+        self._scene: Scene | None = None
+        self._steps: list[list[SamplingStep]] = []
+
+    def begin(self, scene: Scene) -> None:
+        """Start anew."""
+        self._scene = scene
+        self._steps = [[] for _ in scene.ids]
+
+    def step(self, step: SamplingStep) -> None:
+        """Keep a step."""
+        self._steps[step.row].append(step)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the sampler told of nothing."""
+        return not any(self._steps)
+
+    def special(self) -> dict[str, int | None]:
+        """Return the ids of the tokens that a page must know: ``mask`` and ``end_of_turn``."""
+        if self._scene is None:
+            return {"mask": None, "end_of_turn": None}
+        return {"mask": self._scene.mask_token_id, "end_of_turn": self._scene.tokenizer.end_of_turn_token_id}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what each row looked like at first, and its steps; see ``_row``."""
+        if self._scene is None:
+            return []
+        pieces = self._scene.tokenizer.token_bytes()
+        return [_row(self._scene, number, steps, pieces) for number, steps in enumerate(self._steps)]
+
+
+def _row(scene: Scene, number: int, steps: Sequence[SamplingStep], pieces: Sequence[bytes | None]) -> dict[str, Any]:
+    """Return ``first`` and ``places`` (the first open place, and how many there are), ``given`` and ``steps``.
+
+    given: the texts that stand behind the first open place to begin with, by their place.
+    """
+    canvas = Canvas(scene, number, pieces)
+    later = enumerate(canvas.cells[canvas.first :], canvas.first)
+    return {
+        "first": canvas.first,
+        "places": len(canvas.cells),
+        "given": {str(place): cell.text or "" for place, cell in later if cell.given},
+        "steps": [_step(canvas, step) for step in steps],
+    }
+
+
+def _step(canvas: Canvas, step: SamplingStep) -> dict[str, Any]:
+    """Return a step as JSON has it.
+
+    ``texts``: how the tokens read beside their neighbours (``None``: no text, such as the end of the turn); ``repaired``:
+    other places, and how they read from now on, since a character has become whole or broken.
+    """
+    repaired = canvas.apply(step)
+    return {
+        "forwards": step.forwards,
+        "positions": list(step.positions),
+        "tokens": list(step.tokens),
+        "scores": [round(score, 4) for score in step.scores],
+        "texts": [canvas.cells[position].text for position in step.positions],
+        "repaired": [[position, canvas.cells[position].text] for position in sorted(repaired)],
+    }
+
+
+def require_writable(path: str) -> None:
+    """Raise ``ConfigError`` unless a file can be written there; leaves everything as it was."""
+    file = Path(path)
+    if file.is_dir():
+        raise ConfigError(f"--trace {path}: is a folder; name a file in it, e.g. {file / 'trace.html'}")
+    if not file.parent.is_dir():
+        raise ConfigError(f"--trace {path}: there is no folder {file.parent}; make it first")
+    try:
+        if file.exists():
+            file.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=file.parent).close()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def write_page(path: str, trace: Mapping[str, Any]) -> None:
+    """Write the page that plays a trace. Raises ``ConfigError`` when the file cannot be written."""
+    try:
+        Path(path).write_text(page(trace), encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def page(trace: Mapping[str, Any]) -> str:
+    """Return the page that plays a trace."""
+    before, _, after = files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8").partition(_PLACE)
+    return before + embedded(trace) + after
+
+
+def embedded(value: object) -> str:
+    """Return JSON that stays JSON inside a ``script`` element, whatever texts say: no ``<``, ``>`` or ``&`` is left in it."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _unwritable(path: str, error: OSError) -> ConfigError:
+    return ConfigError(f"--trace {path}: cannot be written ({error.strerror or error}); name another file")
