@@ -38,11 +38,11 @@ def write_checkpoint(
     settings: Mapping[str, Any],
     weights: Mapping[str, Tensor],
     *,
-    tokenizer: PackagedName = "qwen",
+    tokenizer: PackagedName | None = "qwen",
     mask_token: str | None = None,
     shards: int = 2,
 ) -> Path:
-    """Write a model directory as the hub has it: config.json, shards with their index, and a real tokenizer."""
+    """Write a model directory as the hub has it: config.json, shards with their index, and a real tokenizer (or none)."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(dict(settings)), encoding="utf-8")
     names = list(weights)
@@ -51,6 +51,8 @@ def write_checkpoint(
         save_file({name: weights[name].contiguous() for name in held}, folder / file, {"format": "pt"})
     index = {name: file for file, held in files.items() for name in held}
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": index}), encoding="utf-8")
+    if tokenizer is None:
+        return folder
     known: Any = load_packaged(tokenizer).tokenizer
     if mask_token is not None:
         known.add_special_tokens({"additional_special_tokens": [mask_token]})

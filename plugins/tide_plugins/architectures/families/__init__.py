@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .family import Family, Semantics, Settings, Variant
+from .llada import Llada, LladaMoe
+from .llada2 import Llada2
 from .qwen import Dream
 
-FAMILIES: tuple[Family, ...] = (Dream(),)
+FAMILIES: tuple[Family, ...] = (LladaMoe(), Llada(), Llada2(), Dream())
 """In the order in which they are asked; the first that recognises a checkpoint has it."""
 
 
