@@ -180,10 +180,10 @@ def test_recognised_by_one_marker(markers: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"model.transformer.blocks.1.up_proj.weight": None}, "missing.*layers.1.mlp.up_proj"),
-        ({"model.transformer.ff_out.weight": None}, "missing.*lm_head"),
-        ({"model.transformer.blocks.0.q_norm.weight": torch.ones(8)}, "no place.*0.q_norm"),
-        ({"model.transformer.blocks.1.k_proj.weight": torch.ones(16, 32)}, r"layers.1.self_attn.k_proj.*\[16, 32\]"),
+        ({"model.transformer.blocks.1.up_proj.weight": None}, "1 weights are missing.*blocks.1.up_proj"),
+        ({"model.transformer.ff_out.weight": None}, "missing.*transformer.ff_out"),
+        ({"model.transformer.blocks.0.q_norm.weight": torch.ones(8)}, "no place.*blocks.0.q_norm"),
+        ({"model.transformer.blocks.1.k_proj.weight": torch.ones(16, 32)}, r"blocks.1.k_proj.*\[16, 32\]"),
     ],
     ids=["missing", "missing head", "left over", "wrong shape"],
 )

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..families.family import Family, Settings
 from .configs import model_class
+from .names import check_names
 
 _PUBLISHED = "_tide_published"
 """Attribute of a model class that holds its family and the ``config.json`` it was read with."""
@@ -26,12 +29,22 @@ def published_class(family: Family, settings: Settings, config: Any) -> Any:
     def build(self: Any, *arguments: Any, **options: Any) -> None:
         native.__init__(self, *arguments, **options)
         family.adapt(self, settings)
+        _serve_float64(self)
 
-    kind: Any = type(
-        name, (native,), {"__init__": build, "__module__": native.__module__, _PUBLISHED: (family, settings)}
-    )
+    def read(cls: Any, source: str, *arguments: Any, config: Any, **options: Any) -> Any:
+        check_names(source, cls, config, family.title)
+        return native.from_pretrained.__func__(cls, source, *arguments, config=config, **options)
+
+    own = {"__init__": build, "from_pretrained": classmethod(read), "__module__": native.__module__}
+    kind: Any = type(name, (native,), {**own, _PUBLISHED: (family, settings)})
     register_checkpoint_conversion_mapping(name, list(family.conversions()), overwrite=True)
     return kind
+
+
+def _serve_float64(model: Any) -> None:
+    # The library's grouped matrix products over experts know no float64.
+    if model.dtype == torch.float64 and model._can_set_experts_implementation():
+        model.set_experts_implementation("eager")
 
 
 def restore_published_config(model: Any, path: str) -> None:
