@@ -14,7 +14,7 @@ from typing import Any
 
 from tide_specs import ConfigError, SamplingStep
 
-from .canvas import Canvas
+from .draft import Draft
 from .watching import Scene
 
 TEMPLATE = "denoising_trace.html"
@@ -57,34 +57,34 @@ class Recorder:
 
 
 def _row(scene: Scene, number: int, steps: Sequence[SamplingStep], pieces: Sequence[bytes | None]) -> dict[str, Any]:
-    """Return ``first`` and ``places`` (the first open place, and how many there are), ``given`` and ``steps``.
+    """Return ``first`` and ``places`` (the first place that is shown, and how many there are), ``given`` and ``steps``.
 
-    given: the texts that stand behind the first open place to begin with, by their place.
+    given: the texts that stand there to begin with, by their place.
     """
-    canvas = Canvas(scene, number, pieces)
-    later = enumerate(canvas.cells[canvas.first :], canvas.first)
+    draft = Draft(scene, number, pieces)
+    later = enumerate(draft.cells[draft.first :], draft.first)
     return {
-        "first": canvas.first,
-        "places": len(canvas.cells),
+        "first": draft.first,
+        "places": len(draft.cells),
         "given": {str(place): cell.text or "" for place, cell in later if cell.given},
-        "steps": [_step(canvas, step) for step in steps],
+        "steps": [_step(draft, step) for step in steps],
     }
 
 
-def _step(canvas: Canvas, step: SamplingStep) -> dict[str, Any]:
+def _step(draft: Draft, step: SamplingStep) -> dict[str, Any]:
     """Return a step as JSON has it.
 
     ``texts``: how the tokens read beside their neighbours (``None``: no text, such as the end of the turn); ``repaired``:
     other places, and how they read from now on, since a character has become whole or broken.
     """
-    repaired = canvas.apply(step)
+    repaired = draft.apply(step)
     return {
         "forwards": step.forwards,
         "positions": list(step.positions),
         "tokens": list(step.tokens),
         "scores": [round(score, 4) for score in step.scores],
-        "texts": [canvas.cells[position].text for position in step.positions],
-        "repaired": [[position, canvas.cells[position].text] for position in sorted(repaired)],
+        "texts": [draft.cells[position].text for position in step.positions],
+        "repaired": [[position, draft.cells[position].text] for position in sorted(repaired)],
     }
 
 

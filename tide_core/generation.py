@@ -12,28 +12,20 @@ import torch
 from tide_core.assembly import refuse_unavailable, tokenizer_of
 from tide_core.blame import Describe, blame
 from tide_core.devices import device_named
+from tide_core.prompting import Prompting
 from tide_core.registry import Registry
 from tide_core.watching import Scene, Spectator, takes_watch, watch_for
-from tide_specs import (
-    Architecture,
-    ConfigError,
-    DataError,
-    Denoiser,
-    Message,
-    Role,
-    Runtime,
-    Sampled,
-    Sampler,
-    TextTokenizer,
-    Watch,
-)
+from tide_specs import Architecture, Denoiser, Role, Runtime, Sampled, Sampler, Watch
 
-Finish = Literal["end_of_turn", "length"]
+Finish = Literal["end_of_turn", "length", "filled"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """One prompt, the text that follows it, how many tokens that is, and what ended it: the model, or the limit."""
+    """One prompt and what was written: the text that follows it, or the whole text where gaps were filled.
+
+    ``tokens``: written ones; ``finish``: whether the model ended the turn, the limit did, or there were only gaps to fill.
+    """
 
     prompt: str
     text: str
@@ -72,8 +64,7 @@ def generate(
     registry: Registry,
     describe: Describe,
     *,
-    chat: bool = False,
-    system: str | None = None,
+    prompting: Prompting | None = None,
     max_new_tokens: int = 128,
     seed: int = 0,
     attention: str = "sdpa",
@@ -81,7 +72,7 @@ def generate(
     trust_remote_code: bool = False,
     spectators: Sequence[Spectator] = (),
 ) -> Generation:
-    """Load a model and let it continue texts, or answer them as user messages of a chat (after a ``system`` message).
+    """Load a model and let it continue texts, answer them as messages of a chat, or fill their gaps; see ``Prompting``.
 
     Prompts are encoded before weights load. ``spectators`` are told of every step that the sampler tells of. Raises the
     errors of ``tide_specs.errors``.
@@ -90,7 +81,8 @@ def generate(
     role: Role = "student" if architecture.serves("student") is None else "teacher"
     with blame(architecture, "while its tokenizer was loaded", describe):
         tokenizer = tokenizer_of(architecture, role, trust_remote_code=trust_remote_code)
-    encoded = [_encoded(tokenizer, prompt, chat=chat, system=system) for prompt in prompts]
+    prompting = prompting or Prompting()
+    encoded = [prompting.encode(tokenizer, prompt) for prompt in prompts]
     runtime = Runtime(
         device=device_named(device, "--device"),
         dtype=torch.float32,
@@ -102,15 +94,21 @@ def generate(
     with blame(architecture, "while the model was loaded", describe):
         denoiser = architecture.load(role, runtime)
     denoiser.module.eval()
-    watch = _watch(spectators, sampler, denoiser, prompts, encoded, max_new_tokens)
+    scene = Scene(
+        prompts=prompts,
+        ids=encoded,
+        max_new_tokens=0 if prompting.infill else max_new_tokens,
+        mask_token_id=denoiser.mask_token_id,
+        tokenizer=denoiser.tokenizer,
+        infill=prompting.infill,
+    )
+    watch = _watch(spectators, scene, sampler)
     started = time.perf_counter()
     with torch.no_grad(), blame(sampler, "while it wrote", describe):
-        sampled = _sample(sampler, denoiser, encoded, max_new_tokens=max_new_tokens, seed=seed, watch=watch)
+        sampled = _sample(sampler, denoiser, scene, seed=seed, watch=watch)
     seconds = time.perf_counter() - started
     return Generation(
-        written=[
-            _written(denoiser, prompt, ids, max_new_tokens) for prompt, ids in zip(prompts, sampled.ids, strict=True)
-        ],
+        written=[_written(scene, row, ids) for row, ids in enumerate(sampled.ids)],
         forwards=sampled.forwards,
         positions=sampled.positions,
         seconds=seconds,
@@ -118,68 +116,28 @@ def generate(
     )
 
 
-def _encoded(tokenizer: TextTokenizer, prompt: str, *, chat: bool, system: str | None) -> Sequence[int]:
-    if not prompt:
-        raise ConfigError("--prompt '': is empty; give the text to go on from")
-    text = [Message(role="text", content=prompt)]
-    ids = _asked(tokenizer, prompt, system) if chat else tokenizer.encode_prompt(text)
-    if tokenizer.mask_token_id is not None and tokenizer.mask_token_id in ids:
-        raise ConfigError(
-            f"--prompt {prompt!r}: contains the model's mask token, which stands for text that is still to be written; "
-            "leave it out"
-        )
-    return ids
-
-
-def _asked(tokenizer: TextTokenizer, prompt: str, system: str | None) -> Sequence[int]:
-    """Encode what a user says, after a system message where there is one."""
-    instructions = [] if system is None else [Message(role="system", content=system)]
-    try:
-        return tokenizer.encode_prompt([*instructions, Message(role="user", content=prompt)])
-    except DataError as error:
-        rest = "" if system is None else " (the template may only refuse --system)"
-        raise DataError(f"--chat: {error}; without --chat the prompt is continued as plain text{rest}") from error
-
-
-def _watch(
-    spectators: Sequence[Spectator],
-    sampler: Sampler,
-    denoiser: Denoiser,
-    prompts: Sequence[str],
-    encoded: Sequence[Sequence[int]],
-    max_new_tokens: int,
-) -> Watch | None:
+def _watch(spectators: Sequence[Spectator], scene: Scene, sampler: Sampler) -> Watch | None:
     """Tell the spectators that it begins; return what the sampler is to call, ``None`` when nobody looks on."""
-    if not spectators:
-        return None
-    scene = Scene(
-        prompts=prompts,
-        ids=encoded,
-        max_new_tokens=max_new_tokens,
-        mask_token_id=denoiser.mask_token_id,
-        tokenizer=denoiser.tokenizer,
-    )
     for spectator in spectators:
         spectator.begin(scene)
-    return watch_for(spectators, scene, sampler)
+    return watch_for(spectators, scene, sampler) if spectators else None
 
 
-def _sample(
-    sampler: Sampler,
-    denoiser: Denoiser,
-    encoded: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int,
-    seed: int,
-    watch: Watch | None,
-) -> Sampled:
-    """Sample; one that was written before samplers told of their steps is not asked to."""
-    if watch is None or not takes_watch(sampler):
-        return sampler.sample(denoiser, encoded, max_new_tokens=max_new_tokens, seed=seed)
-    return sampler.sample(denoiser, encoded, max_new_tokens=max_new_tokens, seed=seed, watch=watch)
+def _sample(sampler: Sampler, denoiser: Denoiser, scene: Scene, *, seed: int, watch: Watch | None) -> Sampled:
+    """Continue or fill in; a sampler that was written before samplers told of their steps is not asked to."""
+    method = sampler.infill if scene.infill else sampler.sample
+    options: dict[str, Any] = {} if scene.infill else {"max_new_tokens": scene.max_new_tokens}
+    if watch is not None and takes_watch(method):
+        options["watch"] = watch
+    return method(denoiser, scene.ids, seed=seed, **options)
 
 
-def _written(denoiser: Denoiser, prompt: str, ids: Sequence[int], max_new_tokens: int) -> Written:
+def _written(scene: Scene, row: int, ids: Sequence[int]) -> Written:
+    """Say what became of a row; of a text with gaps ``ids`` are all tokens, otherwise the new ones."""
+    text = scene.tokenizer.decode(ids)
+    if scene.infill:
+        gaps = sum(token == scene.mask_token_id for token in scene.ids[row])
+        return Written(prompt=scene.prompts[row], text=text, tokens=gaps, finish="filled")
     # The end-of-turn token is left out of ``ids``, so that as many as were allowed means that none was written.
-    finish: Finish = "length" if len(ids) >= max_new_tokens else "end_of_turn"
-    return Written(prompt=prompt, text=denoiser.tokenizer.decode(ids), tokens=len(ids), finish=finish)
+    finish: Finish = "length" if len(ids) >= scene.max_new_tokens else "end_of_turn"
+    return Written(prompt=scene.prompts[row], text=text, tokens=len(ids), finish=finish)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from tide_specs import SamplingStep
 
-from .canvas import Canvas, Cell
+from .draft import Cell, Draft
 from .watching import Scene
 
 OPEN = "░"
@@ -58,7 +58,7 @@ class GenerationDisplay:
         self._waiting: Status | None = None
         self._live: Live | None = None
         self.scene: Scene | None = None
-        self.canvases: list[Canvas] = []
+        self.drafts: list[Draft] = []
         self.steps = 0
 
     def __enter__(self) -> GenerationDisplay:
@@ -75,14 +75,14 @@ class GenerationDisplay:
         """Show the prompts with every place open."""
         pieces = scene.tokenizer.token_bytes()
         self.scene = scene
-        self.canvases = [Canvas(scene, row, pieces) for row in range(len(scene.ids))]
+        self.drafts = [Draft(scene, row, pieces) for row in range(len(scene.ids))]
         if self._waiting is not None:
             self._waiting.update("writing")
 
     def step(self, step: SamplingStep) -> None:
         """Show a step, unless a picture has only just been drawn."""
         self.steps += 1
-        self.canvases[step.row].apply(step)
+        self.drafts[step.row].apply(step)
         if self._clock() - self._drawn >= INTERVAL:
             self._draw()
 
@@ -91,15 +91,15 @@ class GenerationDisplay:
         if self.scene is None:
             return Text("")
         width, height = self._console.size
-        beside = len(self.canvases) > 1 and width // len(self.canvases) >= COLUMN
-        shown = self.canvases if beside else self.canvases[: max(1, (height - 2) // LINES)]
+        beside = len(self.drafts) > 1 and width // len(self.drafts) >= COLUMN
+        shown = self.drafts if beside else self.drafts[: max(1, (height - 2) // LINES)]
         lines = height - 3 if beside else (height - 3) // len(shown)
         columns = width // len(shown) if beside else width
         panels = [
-            panel(canvas, printable(prompt), columns=columns, lines=max(1, lines - 2), console=self._console)
-            for canvas, prompt in zip(shown, self.scene.prompts, strict=False)
+            panel(draft, printable(prompt), columns=columns, lines=max(1, lines - 2), console=self._console)
+            for draft, prompt in zip(shown, self.scene.prompts, strict=False)
         ]
-        return Group(side_by_side(panels) if beside else Group(*panels), legend(len(self.canvases) - len(shown)))
+        return Group(side_by_side(panels) if beside else Group(*panels), legend(len(self.drafts) - len(shown)))
 
     def _draw(self) -> None:
         if self._live is None:
@@ -135,20 +135,20 @@ def legend(hidden: int) -> Text:
     return text
 
 
-def panel(canvas: Canvas, prompt: str, *, columns: int, lines: int, console: Console) -> Panel:
+def panel(draft: Draft, prompt: str, *, columns: int, lines: int, console: Console) -> Panel:
     """Return one text in a frame that names its prompt and says how far it is."""
     title = Text(" ".join(prompt.split()) or "(white space)", style="bold", no_wrap=True, overflow="ellipsis")
-    written = canvas.written()
-    rate = written / canvas.forwards if canvas.forwards else 0.0
-    progress = Text(f"{written} tokens, {canvas.forwards} forwards, {rate:.1f} each", style="dim", no_wrap=True)
-    body = window(answer(canvas), columns - 4, lines, console)
+    written = draft.written()
+    rate = written / draft.forwards if draft.forwards else 0.0
+    progress = Text(f"{written} tokens, {draft.forwards} forwards, {rate:.1f} each", style="dim", no_wrap=True)
+    body = window(answer(draft), columns - 4, lines, console)
     return Panel(body, title=title, subtitle=progress, title_align="left", subtitle_align="right", width=columns)
 
 
-def answer(canvas: Canvas) -> tuple[Text, int]:
+def answer(draft: Draft) -> tuple[Text, int]:
     """Return the answer up to its end, and where in it the last fresh token stands (0: none)."""
     text, anchor = Text(), 0
-    for cell, fresh, count in _runs(canvas):
+    for cell, fresh, count in _runs(draft):
         if cell.token is None:
             text.append(OPEN * min(count, OPEN_SHOWN), style="dim")
             text.append(f" +{count - OPEN_SHOWN} " if count > OPEN_SHOWN else "", style="dim italic")
@@ -158,18 +158,18 @@ def answer(canvas: Canvas) -> tuple[Text, int]:
     return text, anchor
 
 
-def _runs(canvas: Canvas) -> Iterator[tuple[Cell, bool, int]]:
+def _runs(draft: Draft) -> Iterator[tuple[Cell, bool, int]]:
     """Yield (cell, whether it is fresh, 1), and (an open cell, False, how many) for open cells in a row."""
     waiting = 0
-    for place in range(canvas.first, canvas.end()):
-        cell = canvas.cells[place]
+    for place in range(draft.first, draft.end()):
+        cell = draft.cells[place]
         if cell.token is None:
             waiting += 1
             continue
         if waiting:
             yield Cell(), False, waiting
         waiting = 0
-        yield cell, place in canvas.fresh, 1
+        yield cell, place in draft.fresh, 1
     if waiting:
         yield Cell(), False, waiting
 

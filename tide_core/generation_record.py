@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .denoising_trace import Recorder
+from .prompting import Prompting
 
 if TYPE_CHECKING:
     from tide_specs import Component
@@ -40,16 +41,14 @@ def trace(
     sampler: Component,
     seed: int,
     recorder: Recorder,
-    *,
-    chat: bool = False,
-    system: str | None = None,
+    prompting: Prompting,
 ) -> dict[str, Any]:
     """Return what a trace page shows: facts as pairs of words and values, and the rows."""
     whole = record(generation, architecture, sampler, seed, recorder)
     return {
         "facts": [[word, str(value)] for word, value in _facts(generation, whole).items() if value not in (None, "")],
-        "chat": chat,
-        "system": system,
+        "chat": prompting.chat,
+        "system": prompting.system,
         "silent": recorder.silent,
         "special": recorder.special(),
         "rows": whole["written"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,13 +13,18 @@ from tide_specs import PluginError, Sampler, SamplingStep, TextTokenizer, Watch
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What is known before the first step. ``ids``: the encoded prompts; every row may grow by ``max_new_tokens``."""
+    """What is known before the first step.
+
+    ``ids``: the encoded prompts, each of which may grow by ``max_new_tokens``; with ``infill`` the encoded texts, which
+    have mask tokens where something is to be written, and grow by none.
+    """
 
     prompts: Sequence[str]
     ids: Sequence[Sequence[int]]
     max_new_tokens: int
     mask_token_id: int | None
     tokenizer: TextTokenizer
+    infill: bool = False
 
     def length(self, row: int) -> int:
         """Return the places of a row, prompt and answer."""
@@ -38,9 +43,9 @@ class Spectator(Protocol):
         ...
 
 
-def takes_watch(sampler: Sampler) -> bool:
-    """Whether ``sampler.sample`` has the argument ``watch``; a sampler of an earlier contract has not."""
-    parameters = inspect.signature(sampler.sample).parameters
+def takes_watch(method: Callable[..., object]) -> bool:
+    """Whether a sampler's method has the argument ``watch``; in a sampler of an earlier contract it has not."""
+    parameters = inspect.signature(method).parameters
     return "watch" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 

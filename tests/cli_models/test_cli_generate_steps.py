@@ -64,7 +64,7 @@ def replayed(one: dict[str, Any]) -> str:
     texts: dict[int, str | None] = {}
     for step in one["steps"]:
         texts.update(zip(step["positions"], step["texts"], strict=True))
-        texts.update({position: text for position, text in step["repaired"]})
+        texts.update(dict(step["repaired"]))
     return "".join(texts[place] or "" for place in sorted(texts))
 
 
@@ -116,7 +116,9 @@ def test_a_trace_is_one_page_that_holds_the_record(tide, tmp_path: Path) -> None
     assert trace["rows"][0]["text"] == trace["rows"][0]["prompt"] == evil
     assert dict(trace["facts"])["Seed"] == "0"
     assert html.count("</script>") == 2
-    assert not [word for word in ("http://", "https://", "src=", "@import") if word in (before + after).replace(SVG, "")]
+    assert not [
+        word for word in ("http://", "https://", "src=", "@import") if word in (before + after).replace(SVG, "")
+    ]
 
 
 SVG = '"http://www.w3.org/2000/svg"'
@@ -146,6 +148,39 @@ def test_samplers_that_come_with_tide_tell_of_what_they_write(tide, trained: Pat
         assert one["steps"][-1]["forwards"] <= record["forwards"]
 
 
+def test_gaps_are_filled_and_the_rest_is_kept(tide) -> None:
+    given = ("--infill", "-p", "def f(x):\n    <gap:5>\n    return<gap:2>", "-p", "a <gap> c", "--max-new-tokens", 3)
+    code, out, err = tide("generate", DEMO / "teacher", *given, "--json", "--steps")
+    assert code == 0, err
+    first, second = json.loads(out)["written"]
+    assert (first["tokens"], second["tokens"]) == (7, 3)
+    assert first["finish"] == second["finish"] == "filled"
+    assert first["text"].startswith("def f(x):\n    ") and "\n    return" in first["text"]
+    assert second["text"].startswith("a ") and second["text"].endswith(" c")
+    written = [position for step in first["steps"] for position in step["positions"]]
+    assert sorted(written) == sorted(set(range(first["places"])) - set(map(int, first["given"])))
+    assert [first["given"][str(place)] for place in (1, 2)] == ["def", " f"]
+    code, out, _ = tide("generate", DEMO / "teacher", "--infill", "-p", "a <gap:3> c")
+    assert (code, out) == (0, second["text"] + "\n")
+
+
+def test_texts_around_gaps_are_encoded_as_training_does(tide) -> None:
+    from tide_core.prompting import Prompting
+    from tide_core.registry import Registry
+    from tide_specs import Message
+
+    for model in ("student-tokenizer", "teacher-tokenizer"):
+        options = {"name": "huggingface", "config": {"model_type": "llama"}, "form": "bidirectional"}
+        build = Registry.discover().build
+        tokenizer = build("architecture", {**options, "tokenizer_from": str(DEMO / model)}).tokenizer("student")
+        ids = list(Prompting(infill=True).encode(tokenizer, "<gap:2>def f<gap:1>(x)"))
+        mask = tokenizer.mask_token_id
+        texts = [Message(role="text", content=text) for text in ("", "def f", "(x)")]
+        assert [i for i in ids if i != mask] == tokenizer.encode_prompt(texts)
+        assert ids.count(mask) == 3
+        assert tokenizer.decode([i for i in ids if i != mask]).strip() == "def f(x)"
+
+
 # On a terminal.
 
 
@@ -173,7 +208,9 @@ class Watched(GenerationDisplay):
 
     def _draw(self) -> None:
         super()._draw()
-        self.pictures.append(lines(Console(width=self._console.width, height=self._console.height, no_color=True), self))
+        self.pictures.append(
+            lines(Console(width=self._console.width, height=self._console.height, no_color=True), self)
+        )
 
 
 def watched(tide, monkeypatch: pytest.MonkeyPatch, *given: object, width: int = 100, height: int = 30) -> Watched:
@@ -195,7 +232,7 @@ def test_tokens_appear_where_they_are_written(tide, monkeypatch: pytest.MonkeyPa
     assert "░!" in first[1]
     assert "░x" not in last[1] and "x = 12" in last[1]
     assert "░" not in last[1]  # what follows the end of the turn is not waited for
-    count = display.canvases[0].written()
+    count = display.drafts[0].written()
     assert f"{count} tokens, {count + 2} forwards, {count / (count + 2):.1f} each" in last[2]
     assert "sure" in last[3] and "unsure" in last[3]
 
@@ -235,13 +272,46 @@ def test_on_a_pipe_nothing_is_animated(tide, monkeypatch: pytest.MonkeyPatch) ->
 
 ERRORS = {
     "empty": (["-p", ""], "--prompt '': is empty; give the text to go on from"),
-    "no folder": (["-p", "a", "--trace", "{tmp}/no/t.html"], "--trace {tmp}/no/t.html: there is no folder {tmp}/no; make"),
-    "a folder": (["-p", "a", "--trace", "{tmp}"], "--trace {tmp}: is a folder; name a file in it, e.g. {tmp}/trace.html"),
+    "no folder": (
+        ["-p", "a", "--trace", "{tmp}/no/t.html"],
+        "--trace {tmp}/no/t.html: there is no folder {tmp}/no; make",
+    ),
+    "a folder": (
+        ["-p", "a", "--trace", "{tmp}"],
+        "--trace {tmp}: is a folder; name a file in it, e.g. {tmp}/trace.html",
+    ),
     "system alone": (["-p", "a", "--system", "b"], "--system is the system message of a chat: add --chat"),
     "steps alone": (["-p", "a", "--steps"], "--steps adds to the JSON record: add --json"),
+    "infill, chat": (["-p", "a <gap>", "--infill", "--chat"], "--infill fills gaps of plain texts: leave --chat out"),
+    "no gap": (
+        ["-p", "a <gap:x>", "--infill"],
+        "--prompt 'a <gap:x>': has no gap for --infill; write <gap> or <gap:12>",
+    ),
+    "empty gap": (["-p", "a <gap:0>", "--infill"], "--prompt 'a <gap:0>': a gap of no tokens; write <gap:1> or more"),
     "no template": (["-p", "a", "--chat"], "without --chat the prompt is continued as plain text"),
     "no template, system": (["-p", "a", "--chat", "--system", "b"], "has no chat template"),
 }
+
+
+def test_a_prompt_that_holds_the_mask_token_is_refused() -> None:
+    from tide_core.prompting import Prompting
+    from tide_specs import ConfigError
+
+    class Tokenizer:
+        mask_token_id = 7
+
+        def encode_prompt(self, messages: Any) -> list[int]:
+            return [1, *[7 if character == "?" else 5 for message in messages for character in message.content]]
+
+    tokenizer: Any = Tokenizer()
+    assert Prompting().encode(tokenizer, "ab") == [1, 5, 5]
+    assert Prompting(infill=True).encode(tokenizer, "a<gap:2>b") == [1, 5, 7, 7, 5]
+    for prompting, prompt in ((Prompting(), "a?"), (Prompting(chat=True), "a?"), (Prompting(infill=True), "<gap>?")):
+        with pytest.raises(ConfigError, match="contains the model's mask token, .* mark gaps as <gap:8> with --infill"):
+            prompting.encode(tokenizer, prompt)
+    tokenizer.mask_token_id = None
+    with pytest.raises(ConfigError, match="--infill: the model has no mask token"):
+        Prompting(infill=True).encode(tokenizer, "<gap>")
 
 
 @pytest.mark.parametrize("case", ERRORS)
@@ -260,7 +330,9 @@ def test_errors_come_before_a_model_loads(case: str, tide, tmp_path: Path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trace_that_cannot_be_written_is_told_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_that_cannot_be_written_is_told_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tide_specs import ConfigError
 
     def refuse(*_: object, **__: object) -> None:

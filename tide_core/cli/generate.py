@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 )
 @click.option("--chat", is_flag=True, help="Prompts are what a user says in a chat; the student answers.")
 @click.option("--system", metavar="TEXT", help="With --chat: what the chat's system message says.")
+@click.option(
+    "--infill",
+    is_flag=True,
+    help="Fill the gaps of the prompts: <gap:12> is one of 12 tokens, <gap> one of --max-new-tokens.",
+)
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=128, show_default=True)
 @click.option("--sampler", metavar="NAME", help="Default: autoregressive or block, as the model's form asks for.")
 @click.option(
@@ -51,6 +56,7 @@ def command(
     prompts: tuple[str, ...],
     chat: bool,
     system: str | None,
+    infill: bool,
     max_new_tokens: int,
     sampler: str | None,
     options: tuple[str, ...],
@@ -72,11 +78,12 @@ def command(
       tide generate runs/demo -p 'def median(values):'
       tide generate runs/chat/student --chat -p 'Why is the sky blue?' --set commit=threshold
       tide generate runs/demo -p 'import' -p 'class A:' --trace trace.html
+      tide generate runs/demo --infill -p 'def f(x):<gap:12> return x'
       tide generate ./llama --architecture '{name: huggingface, form: autoregressive}' -p 'Once upon a time'
     """
     from ..saved_students import find_student, student_architecture
 
-    _require_sense(device, trace, chat=chat, system=system, as_json=as_json, with_steps=with_steps)
+    _require_sense(device, trace, chat=chat, system=system, infill=infill, as_json=as_json, with_steps=with_steps)
     registry = load_registry(plugins)
     found = student_architecture(find_student(checkpoint), registry, architecture)
     chosen = _sampler(found, registry, sampler, options)
@@ -87,7 +94,9 @@ def command(
     from ..generation import generate
     from ..generation_record import record
     from ..generation_record import trace as traced
+    from ..prompting import Prompting
 
+    prompting = Prompting(chat=chat, system=system, infill=infill, gap=max_new_tokens)
     recorder = Recorder() if trace or with_steps else None
     with _display(as_json or no_live) as display:
         generation = generate(
@@ -96,8 +105,7 @@ def command(
             texts,
             registry,
             describer(registry),
-            chat=chat,
-            system=system,
+            prompting=prompting,
             max_new_tokens=max_new_tokens,
             seed=seed,
             attention=attention,
@@ -112,12 +120,19 @@ def command(
         _print(generation)
     _say_silent(chosen.name, recorder, display)
     if trace and recorder is not None:
-        write_page(trace, traced(generation, found, chosen, seed, recorder, chat=chat, system=system))
+        write_page(trace, traced(generation, found, chosen, seed, recorder, prompting))
         click.echo(f"trace: {trace}", err=True)
 
 
 def _require_sense(
-    device: str, trace: str | None, *, chat: bool, system: str | None, as_json: bool, with_steps: bool
+    device: str,
+    trace: str | None,
+    *,
+    chat: bool,
+    system: str | None,
+    infill: bool,
+    as_json: bool,
+    with_steps: bool,
 ) -> None:
     """Refuse options that cannot be followed, before anything is loaded."""
     from ..denoising_trace import require_writable
@@ -129,6 +144,8 @@ def _require_sense(
         raise click.BadParameter(str(error), param_hint="--device") from None
     if system is not None and not chat:
         raise click.UsageError("--system is the system message of a chat: add --chat, or leave it out")
+    if infill and chat:
+        raise click.UsageError("--infill fills gaps of plain texts: leave --chat out")
     if with_steps and not as_json:
         raise click.UsageError("--steps adds to the JSON record: add --json, or use --trace FILE.html for a page")
     if trace is not None:

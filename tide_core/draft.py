@@ -52,8 +52,8 @@ def _continues(piece: bytes) -> bool:
     return not piece or 0x80 <= piece[0] <= 0xBF
 
 
-class Canvas:
-    """The places of one row of a scene. ``first``: the first one that is open to begin with."""
+class Draft:
+    """The places of one row of a scene. ``first``: the first one that is shown; a prompt that is continued is not."""
 
     def __init__(self, scene: Scene, row: int, pieces: Sequence[bytes | None]) -> None:
         self._pieces, self._mask = pieces, scene.mask_token_id
@@ -61,7 +61,7 @@ class Canvas:
         ids = scene.ids[row]
         self.cells = [Cell(token=i, given=True) if i != self._mask else Cell() for i in ids]
         self.cells += [Cell() for _ in range(scene.max_new_tokens)]
-        self.first = next((place for place, cell in enumerate(self.cells) if cell.token is None), len(self.cells))
+        self.first = 0 if scene.infill else len(ids)
         self.fresh: frozenset[int] = frozenset()
         self.steps = self.forwards = 0
         self._respell(range(len(ids)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tide_core.canvas import Canvas, spell
+from tide_core.draft import Draft, spell
 from tide_core.watching import Scene, takes_watch, watch_for
 from tide_specs import PluginError, SamplingStep
 
@@ -17,24 +17,25 @@ MASK, END = 256, 257
 PIECES = [*BYTES, None, None]
 
 
-def canvas(prompt: bytes | list[int], places: int) -> Canvas:
+def draft(prompt: bytes | list[int], places: int, *, infill: bool = False) -> Draft:
     tokenizer: Any = SimpleNamespace(end_of_turn_token_id=END)
-    scene = Scene(prompts=[""], ids=[list(prompt)], max_new_tokens=places, mask_token_id=MASK, tokenizer=tokenizer)
-    return Canvas(scene, 0, PIECES)
+    ids = [list(prompt)]
+    scene = Scene(prompts=[""], ids=ids, max_new_tokens=places, mask_token_id=MASK, tokenizer=tokenizer, infill=infill)
+    return Draft(scene, 0, PIECES)
 
 
-def write(target: Canvas, positions: list[int], tokens: list[int] | bytes) -> set[int]:
+def write(target: Draft, positions: list[int], tokens: list[int] | bytes) -> set[int]:
     scores = [0.5] * len(positions)
     step = SamplingStep(row=0, positions=positions, tokens=list(tokens), scores=scores, forwards=target.steps + 1)
     return target.apply(step)
 
 
-def texts(target: Canvas) -> list[str | None]:
+def texts(target: Draft) -> list[str | None]:
     return [cell.text for cell in target.cells]
 
 
 def test_half_a_character_is_repaired_when_its_other_half_arrives() -> None:
-    row = canvas(b"a", 3)
+    row = draft(b"a", 3)
     assert write(row, [2], "é".encode()[1:]) == set()
     assert texts(row) == ["a", None, "\ufffd", None]
     assert write(row, [1], "é".encode()[:1]) == {2}
@@ -46,7 +47,7 @@ def test_half_a_character_is_repaired_when_its_other_half_arrives() -> None:
 
 
 def test_a_prompt_that_ends_in_half_a_character_is_completed() -> None:
-    row = canvas("é".encode()[:1], 1)
+    row = draft("é".encode()[:1], 1)
     assert write(row, [1], "é".encode()[1:]) == {0}
     assert texts(row) == ["é", ""]
 
@@ -56,7 +57,7 @@ def test_in_whatever_order_bytes_come_the_text_is_the_one_of_all_bytes(seed: int
     draw = random.Random(seed)
     text = "".join(draw.choice("aé€🙂\n") for _ in range(12))
     stray = bytes(draw.choice(range(256)) for _ in range(len(text.encode())))
-    row, order = canvas(b"", len(stray)), list(range(len(stray)))
+    row, order = draft(b"", len(stray)), list(range(len(stray)))
     draw.shuffle(order)
     for place in order:
         write(row, [place], [stray[place]])
@@ -76,7 +77,7 @@ def test_spelling_gives_a_character_to_the_token_where_it_begins() -> None:
 
 
 def test_tokens_behind_the_end_of_the_turn_do_not_count() -> None:
-    row = canvas(b"ab", 5)
+    row = draft(b"ab", 5)
     assert (row.first, row.end(), row.written()) == (2, 7, 0)
     write(row, [2, 6], b"cz")
     assert row.written() == 2
@@ -87,9 +88,9 @@ def test_tokens_behind_the_end_of_the_turn_do_not_count() -> None:
 
 
 def test_open_places_inside_a_prompt_are_part_of_the_answer() -> None:
-    row = canvas([*b"a", MASK, *b"c"], 1)
-    assert row.first == 1
-    assert [cell.given for cell in row.cells] == [True, False, True, False]
+    row = draft([*b"a", MASK, *b"c"], 0, infill=True)
+    assert row.first == 0
+    assert [cell.given for cell in row.cells] == [True, False, True]
     write(row, [1], b"b")
     assert row.written() == 1
 
@@ -144,5 +145,4 @@ def test_who_takes_watch_is_seen_from_the_signature() -> None:
     def new(denoiser: Any, prompts: Any, *, watch: Any = None) -> None: ...
     def any_(denoiser: Any, **rest: Any) -> None: ...
 
-    samplers: list[Any] = [SimpleNamespace(sample=sample) for sample in (old, new, any_)]
-    assert [takes_watch(sampler) for sampler in samplers] == [False, True, True]
+    assert [takes_watch(method) for method in (old, new, any_)] == [False, True, True]
