@@ -6,6 +6,7 @@ computes at each position; shifted right, what it computes at i - 1 predicts tok
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from tide_specs import (
 )
 
 from .network import Network
+from .reorder import observed_first, put_back, segments
 from .saving import Record, save
 
 
@@ -53,6 +55,9 @@ class TransformersDenoiser(Denoiser):
         self.block_size = record.block_size
         self.shifted = record.shift == "right"
         self.mask_token_id = None if record.form == "autoregressive" else tokenizer.mask_token_id
+        self.longest = network.longest
+        made_for = getattr(network.model.config, "max_position_embeddings", None)
+        self.trained_length = made_for if self.longest is None and isinstance(made_for, int) else None
 
     def head(self) -> Head:
         """Return the output projection; its weight is the module's own parameter."""
@@ -74,7 +79,17 @@ class TransformersDenoiser(Denoiser):
             raise UnavailableError(f"attention {self.network.attention.name!r} does not serve decoding with a cache")
         from .session import CachedSession
 
-        return CachedSession(self.network, self.record, rows)
+        return CachedSession(
+            self.network, self.record, rows, mask_token_id=self.mask_token_id, many=lambda: self.extends_by_many_blocks
+        )
+
+    @cached_property
+    def extends_by_many_blocks(self) -> bool:
+        """Whether the attention backend keeps several new blocks apart behind a cache, as tried on a few numbers."""
+        from .cached_blocks import serves
+
+        weight: Tensor = next(self.module.parameters())
+        return serves(self.network.attention, weight.device, weight.dtype)
 
     def facts(self) -> dict[str, Any]:
         """Return family, parameters, form and attention for reports."""
@@ -132,9 +147,8 @@ class BlockDiffusionDenoiser(TransformersDenoiser):
 
     def hidden_views(self, noised: Tensor, clean: Tensor, lengths: Tensor, documents: Tensor | None = None) -> Tensor:
         """Noised ids [V, B, L] -> [V, B, L, H] with V noisy streams beside one clean stream, which is computed once."""
-        views, rows, length = noised.shape
-        noisy = noised.transpose(0, 1).reshape(rows, views * length)
-        first = self.record.order == "noisy_first"
+        views, _, length = noised.shape
+        positions = positions_of(length, documents, clean.device)
         layout = BlockDiffusion(
             length=length,
             lengths=lengths,
@@ -144,14 +158,32 @@ class BlockDiffusionDenoiser(TransformersDenoiser):
             streams=views,
             causal=self.record.causal,
         )
-        ids = torch.cat([noisy, clean] if first else [clean, noisy], dim=1)
-        positions = positions_of(length, documents, clean.device).repeat(1, views + 1)
-        streams = self.network.states(ids, positions, layout).unflatten(1, (views + 1, length)).transpose(0, 1)
-        native, known = (streams[:-1], streams[-1]) if first else (streams[1:], streams[0])
+        if self.record.observed_first:
+            segment = segments(length, self.block_size, lengths, documents)
+            order = observed_first(noised == self.mask_token_id, segment)
+            moved = positions.expand_as(noised).gather(2, order)
+            native, known = self._streams(noised.gather(2, order), clean, moved, positions, layout)
+            native = put_back(native, order)
+        else:
+            native, known = self._streams(noised, clean, positions.expand(views, -1, -1), positions, layout)
         return self._shift(native, known) if self.shifted else native
 
+    def _streams(
+        self, noised: Tensor, clean: Tensor, moved: Tensor, positions: Tensor, layout: BlockDiffusion
+    ) -> tuple[Tensor, Tensor]:
+        """Ids [V, B, L] at ``moved`` [V, B or 1, L], beside [B, L] at ``positions`` [B or 1, L]; their states apart."""
+        first = layout.order == "noisy_first"
+        noisy, places = (each.transpose(0, 1).flatten(1) for each in (noised, moved))
+        if places.shape[0] != positions.shape[0]:
+            positions = positions.expand(places.shape[0], -1)
+        ids = torch.cat([noisy, clean] if first else [clean, noisy], dim=1)
+        places = torch.cat([places, positions] if first else [positions, places], dim=1)
+        streams = self.network.states(ids, places, layout)
+        streams = streams.unflatten(1, (layout.streams + 1, layout.length)).transpose(0, 1)
+        return (streams[:-1], streams[-1]) if first else (streams[1:], streams[0])
+
     def _shift(self, native: Tensor, known: Tensor) -> Tensor:
-        # The first token of a block is predicted by the finished block before it, as it is when decoding.
+        # The first token of a block is predicted by the finished block before it, as it is when decoding (Fast-dLLM v2).
         before = torch.cat([native[:, :, :1], native[:, :, :-1]], dim=2)
         known = torch.cat([known[:, :1], known[:, :-1]], dim=1)
         index = torch.arange(native.shape[2], device=native.device)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .a2d import A2d
 from .family import Family, Semantics, Settings, Variant
+from .fast_dllm import FastDllm
 from .llada import Llada, LladaMoe
 from .llada2 import Llada2
 from .qwen import Dream
+from .sdar import Sdar, SdarMoe
+from .wedlm import Wedlm
 
-FAMILIES: tuple[Family, ...] = (LladaMoe(), Llada(), Llada2(), Dream())
+FAMILIES: tuple[Family, ...] = (LladaMoe(), Llada(), Llada2(), Dream(), Sdar(), SdarMoe(), FastDllm(), A2d(), Wedlm())
 """In the order in which they are asked; the first that recognises a checkpoint has it."""
 
 
