@@ -307,7 +307,7 @@ def test_a_prompt_that_holds_the_mask_token_is_refused() -> None:
     assert Prompting().encode(tokenizer, "ab") == [1, 5, 5]
     assert Prompting(infill=True).encode(tokenizer, "a<gap:2>b") == [1, 5, 7, 7, 5]
     for prompting, prompt in ((Prompting(), "a?"), (Prompting(chat=True), "a?"), (Prompting(infill=True), "<gap>?")):
-        with pytest.raises(ConfigError, match="contains the model's mask token, .* mark gaps as <gap:8> with --infill"):
+        with pytest.raises(ConfigError, match=r"contains the model's mask token, .* mark gaps as <gap:8> with --infill"):
             prompting.encode(tokenizer, prompt)
     tokenizer.mask_token_id = None
     with pytest.raises(ConfigError, match="--infill: the model has no mask token"):
