@@ -100,7 +100,7 @@ class ComponentHooks(MethodHooks):
         ```python
         from typing import Literal
 
-        from tide_specs import ConfigError, Sampled, Sampler, hookimpl
+        from tide_specs import ConfigError, Sampled, Sampler, SamplingStep, hookimpl
 
 
         class LeftToRight(Sampler):
@@ -108,24 +108,34 @@ class ComponentHooks(MethodHooks):
 
             name: Literal["left_to_right"] = "left_to_right"
 
-            def sample(self, denoiser, prompts, *, max_new_tokens, seed=0):
+            def sample(self, denoiser, prompts, *, max_new_tokens, seed=0, watch=None):
                 if denoiser.form != "bidirectional":
                     raise ConfigError("sampler 'left_to_right' serves bidirectional models only")
-                rows = [self.row(denoiser, list(prompt), max_new_tokens) for prompt in prompts]
-                return Sampled(ids=[ids for ids, _ in rows], forwards=sum(steps for _, steps in rows))
+                written, forwards, positions = [], 0, 0
+                for row, prompt in enumerate(prompts):
+                    ids = [*prompt, *[denoiser.mask_token_id] * max_new_tokens]
+                    end = len(ids)
+                    for place in range(len(prompt), len(ids)):
+                        ids[place], score = self.likeliest(denoiser, ids, place)
+                        forwards, positions = forwards + 1, positions + len(ids)
+                        if watch is not None:
+                            step = {"positions": [place], "tokens": [ids[place]], "scores": [score]}
+                            watch(SamplingStep(row=row, forwards=forwards, **step))
+                        if ids[place] == denoiser.tokenizer.end_of_turn_token_id:
+                            end = place
+                            break
+                    written.append(ids[len(prompt) : end])
+                return Sampled(ids=written, forwards=forwards, positions=positions)
 
-            def row(self, denoiser, prompt, count):
+            def likeliest(self, denoiser, ids, place):
                 import torch
 
-                ids = prompt + [denoiser.mask_token_id] * count
-                for step, place in enumerate(range(len(prompt), len(ids)), 1):
-                    row = torch.tensor([ids])
-                    with torch.no_grad():
-                        logits = denoiser.head().logits(denoiser.hidden(row, row, torch.tensor([len(ids)]))[0, place])
-                    ids[place] = int(logits.index_fill(0, torch.tensor(denoiser.mask_token_id), float("-inf")).argmax())
-                    if ids[place] == denoiser.tokenizer.end_of_turn_token_id:
-                        return ids[len(prompt) : place], step
-                return ids[len(prompt) :], count
+                row = torch.tensor([ids])
+                with torch.no_grad():
+                    logits = denoiser.head().logits(denoiser.hidden(row, row, torch.tensor([len(ids)]))[0, place])
+                logits[denoiser.mask_token_id] = float("-inf")
+                score, token = logits.softmax(0).max(0)
+                return int(token), float(score)
 
 
         @hookimpl

@@ -133,7 +133,11 @@ class Denoiser(ABC):
     """Everything trainable: what the optimizer, Accelerate and checkpoints see."""
     tokenizer: TextTokenizer
     mask_token_id: int | None = None
-    """``None`` for autoregressive models, which read only clean tokens."""
+    """``None`` for autoregressive models, which read only clean tokens, and for those that learn from random tokens."""
+    longest: int | None = None
+    """Most tokens a row may have, as a learned position table has it; ``None``: positions are computed, without limit."""
+    trained_length: int | None = None
+    """Tokens of the longest row that the model was made for, where it says so; samplers warn beyond it."""
 
     @abstractmethod
     def hidden(self, noised: Tensor, clean: Tensor, lengths: Tensor, documents: Tensor | None = None) -> Tensor:

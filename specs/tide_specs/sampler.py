@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from .component import Component
 from .denoiser import Denoiser
+from .errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +62,15 @@ class Sampler(Component):
     ) -> Sampled:
         """Continue each prompt (ids) by at most ``max_new_tokens`` tokens; tell ``watch`` of every step."""
         raise NotImplementedError
+
+    def infill(
+        self, denoiser: Denoiser, texts: Sequence[Sequence[int]], *, seed: int = 0, watch: Watch | None = None
+    ) -> Sampled:
+        """Replace the mask tokens of texts (ids), keeping all others; ``ids`` of the result are the whole texts.
+
+        Optional. The default raises ``ConfigError``.
+        """
+        raise ConfigError(
+            f"sampler {self.name!r} continues texts and cannot fill in gaps; samplers 'block' and 'window' can, with a model "
+            "that has a mask token"
+        )

@@ -195,7 +195,7 @@ class ToySampler(tide_specs.Sampler):
 
     name: Literal["toy_sampler"] = "toy_sampler"
 
-    def sample(self, denoiser: Any, prompts: Any, *, max_new_tokens: int, seed: int = 0) -> Any:
+    def sample(self, denoiser: Any, prompts: Any, *, max_new_tokens: int, seed: int = 0, watch: Any = None) -> Any:
         raise NotImplementedError
 
 

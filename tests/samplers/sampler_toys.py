@@ -11,6 +11,30 @@ from tide_specs import DecodingSession, Denoiser, Head
 
 MASK, EOT, PAD = 0, 1, 2
 FIRST = 3
+PROMPTS = [[3, 4, 5], [4], [5, 5, 3, 4, 3], [3, 4, 5]]
+FORMS = [("bidirectional", None), ("block_diffusion", 2), ("block_causal", 4)]
+POLICIES = [
+    {},
+    {"tokens_per_step": 3, "score": "margin"},
+    {"steps_per_block": 2, "score": "random"},
+    {"commit": "threshold", "threshold": 0.5, "score": "entropy"},
+    {"commit": "threshold_or_quota", "threshold": 0.6, "tokens_per_step": 2},
+    {"commit": "first_hitting"},
+    {"commit": "first_hitting", "steps_per_block": 2},
+    {"commit": "entropy_budget", "entropy_budget": 1.5},
+    {"revise": "rescaled", "revision": 0.7, "tokens_per_step": 1},
+    {"revise": "confidence", "revision": 1.0, "commit": "threshold_or_quota", "threshold": 0.6},
+    {"end_of_turn": "last", "tokens_per_step": 2},
+    {"guidance": 0.8},
+]
+
+
+def close(observed, expected, draws):
+    """Whether frequencies differ from probabilities by less than chance explains (five standard errors)."""
+    assert abs(sum(expected.values()) - 1.0) < 1e-9
+    assert set(observed) <= {key for key, p in expected.items() if p > 0}
+    for key, p in expected.items():
+        assert abs(observed[key] / draws - p) < 5 * np.sqrt(p * (1 - p) / draws) + 1 / draws, key
 
 
 class Ids:
@@ -81,10 +105,12 @@ class TableSession(DecodingSession):
     """Keeps the ids themselves: the exact cache of a table."""
 
     def __init__(self, denoiser, rows):
+        self.extended = denoiser.extended = []
         self.denoiser, self.texts = denoiser, [[] for _ in range(rows)]
         self.lengths = torch.zeros(rows, dtype=torch.int64)
 
     def extend(self, clean, lengths=None):
+        self.extended.append(tuple(clean.shape))
         counts = [clean.shape[1]] * len(clean) if lengths is None else lengths.tolist()
         for text, new, count in zip(self.texts, clean.tolist(), counts, strict=True):
             text += new[:count]

@@ -9,7 +9,7 @@ import torch
 from sampler_toys import EOT, FIRST, TableDenoiser
 
 from tide_plugins.samplers import AutoregressiveSampler
-from tide_plugins.samplers.next_token import restrict
+from tide_plugins.samplers.next_token import forbid, restrict
 from tide_specs import ConfigError
 
 PROMPTS = [[3, 4, 5], [4], [5, 5, 3, 4, 3]]
@@ -62,13 +62,13 @@ def test_top_k_and_top_p_keep_the_likeliest_tokens():
     logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
 
     def kept(**options):
-        return restrict(logits, None, AutoregressiveSampler(**options)).isfinite()[0].tolist()
+        return restrict(logits, AutoregressiveSampler(**options)).isfinite()[0].tolist()
 
     assert kept(top_k=2) == [True, True, False, False]
     assert kept(top_p=0.7) == [True, True, False, False]
     assert kept(top_p=0.01) == [True, False, False, False]
     assert kept() == [True] * 4
-    assert restrict(logits, 0, AutoregressiveSampler()).isfinite()[0].tolist() == [False, True, True, True]
+    assert forbid(logits, [0, None, 9]).isfinite()[0].tolist() == [False, True, True, True]
 
 
 def test_misfits_are_named():

@@ -6,11 +6,7 @@ from typing import Literal
 
 from kit_mutation import Mutant
 
-from tide_specs import (
-    ConfigError,
-    Sampled,
-    Sampler,
-)
+from tide_specs import ConfigError, Sampled, Sampler, SamplingStep
 
 
 class KitGreedy(Sampler):
@@ -18,17 +14,27 @@ class KitGreedy(Sampler):
 
     name: Literal["kit_greedy"] = "kit_greedy"
 
-    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0):
+    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0, watch=None):
         import torch
 
-        forwards = 0
+        ids, forwards, positions = [], 0, 0
         with torch.no_grad():
-            ids = []
-            for prompt in prompts:
+            for number, prompt in enumerate(prompts):
                 written, passes = self.row(denoiser, list(prompt), max_new_tokens, seed)
                 ids.append(written)
-                forwards = max(forwards, passes)
-        return self.finish(denoiser, prompts, Sampled(ids=ids, forwards=forwards))
+                for place, token in enumerate(written if watch else []):
+                    watch(self.step(number, len(prompt) + place, token, forwards + place + 1))
+                forwards += passes
+                positions += sum(self.length(denoiser, len(prompt) + place) for place in range(passes))
+        streams = 2 if denoiser.form == "block_diffusion" else 1
+        return self.finish(denoiser, prompts, Sampled(ids=ids, forwards=forwards, positions=streams * positions))
+
+    def step(self, row, place, token, forwards):
+        return SamplingStep(row=row, positions=[place], tokens=[token], scores=[0.5], forwards=forwards)
+
+    def length(self, denoiser, written):
+        block = denoiser.block_size or 1
+        return -(-(written + 1) // block) * block
 
     def row(self, denoiser, prompt, count, seed):
         ids = list(prompt)
@@ -46,8 +52,7 @@ class KitGreedy(Sampler):
         import torch
 
         hole = denoiser.tokenizer.pad_token_id if denoiser.mask_token_id is None else denoiser.mask_token_id
-        block = denoiser.block_size or 1
-        length = -(-(len(ids) + 1) // block) * block
+        length = self.length(denoiser, len(ids))
         row = torch.tensor([ids + [hole] * (length - len(ids))])
         hidden = denoiser.hidden(row, row, torch.tensor([length]))[:, len(ids)]
         logits = denoiser.head().logits(hidden)[0]
@@ -108,10 +113,10 @@ class GivesUp(KitGreedy):
 class BatchDependent(KitGreedy):
     """Cuts every row to the shortest prompt."""
 
-    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0):
+    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0, watch=None):
         shortest = min(map(len, prompts), default=0)
         cut = [list(prompt)[:shortest] for prompt in prompts]
-        return super().sample(denoiser, cut, max_new_tokens=max_new_tokens, seed=seed)
+        return super().sample(denoiser, cut, max_new_tokens=max_new_tokens, seed=seed, watch=watch)
 
 
 class Unseeded2(KitGreedy):
@@ -153,16 +158,80 @@ class Optimises(KitGreedy):
 class NeedsPrompts(KitGreedy):
     """Assumes at least one prompt."""
 
-    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0):
+    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0, watch=None):
         assert len(prompts[0]) >= 0
-        return super().sample(denoiser, prompts, max_new_tokens=max_new_tokens, seed=seed)
+        return super().sample(denoiser, prompts, max_new_tokens=max_new_tokens, seed=seed, watch=watch)
 
 
 class RefusesAll(KitGreedy):
     """Serves no form."""
 
-    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0):
+    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0, watch=None):
         raise ConfigError(f"not {denoiser.form}")
+
+
+class Unwatched(KitGreedy):
+    """Tells nobody."""
+
+    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0, watch=None):
+        return super().sample(denoiser, prompts, max_new_tokens=max_new_tokens, seed=seed)
+
+
+class WatchedOtherwise(KitGreedy):
+    """Writes something else while it is watched."""
+
+    def sample(self, denoiser, prompts, *, max_new_tokens, seed=0, watch=None):
+        count = max_new_tokens if watch is None else max_new_tokens - 1
+        return super().sample(denoiser, prompts, max_new_tokens=count, seed=seed, watch=watch)
+
+
+class OffByOne(KitGreedy):
+    """Reports every token one place too far to the right."""
+
+    def step(self, row, place, token, forwards):
+        return super().step(row, place + 1, token, forwards)
+
+
+class CountsFromAnswer(KitGreedy):
+    """Counts positions from the beginning of the answer."""
+
+    def step(self, row, place, token, forwards):
+        return super().step(row, place - 4, token, forwards)
+
+
+class EmptySteps(KitGreedy):
+    """Reports steps that change nothing."""
+
+    def step(self, row, place, token, forwards):
+        return SamplingStep(row=row, positions=[], tokens=[], scores=[], forwards=forwards)
+
+
+class ScorelessSteps(KitGreedy):
+    """Reports no scores."""
+
+    def step(self, row, place, token, forwards):
+        return SamplingStep(row=row, positions=[place], tokens=[token], scores=[], forwards=forwards)
+
+
+class LogitScores(KitGreedy):
+    """Reports logits as scores."""
+
+    def step(self, row, place, token, forwards):
+        return SamplingStep(row=row, positions=[place], tokens=[token], scores=[-3.5], forwards=forwards)
+
+
+class CountsBack(KitGreedy):
+    """Reports the passes that are left."""
+
+    def step(self, row, place, token, forwards):
+        return super().step(row, place, token, 100 - forwards)
+
+
+class CountsTokens(KitGreedy):
+    """Counts the tokens written as positions."""
+
+    def finish(self, denoiser, prompts, sampled):
+        return Sampled(ids=sampled.ids, forwards=sampled.forwards, positions=sum(map(len, sampled.ids)))
 
 
 CORRECT = [KitGreedy()]
@@ -178,6 +247,15 @@ MUTANTS = [
     Mutant(Unseeded2(), "check_repeatable", "seed a generator of your own"),
     Mutant(Uncounted(), "check_forwards_are_counted", "0 forward passes"),
     Mutant(Optimises(), "check_repeatable", "changes the model's weights"),
+    Mutant(Unwatched(), "check_steps_are_told", "watch is never called"),
+    Mutant(WatchedOtherwise(), "check_steps_are_told", "watching must change nothing"),
+    Mutant(OffByOne(), "check_steps_are_told", "replay to"),
+    Mutant(CountsFromAnswer(), "check_steps_are_told", "inside a prompt"),
+    Mutant(EmptySteps(), "check_steps_are_told", "a step without a position"),
+    Mutant(ScorelessSteps(), "check_steps_are_told", "1 tokens and 0 scores"),
+    Mutant(LogitScores(), "check_steps_are_told", "do not lie in"),
+    Mutant(CountsBack(), "check_steps_are_told", "report the passes made so far"),
+    Mutant(CountsTokens(), "check_positions_are_counted", "positions went through the model"),
     Mutant(NeedsPrompts(), "check_edges", "raised IndexError"),
     Mutant(RefusesAll(), "check_serves_a_form", "refuses every form"),
 ]

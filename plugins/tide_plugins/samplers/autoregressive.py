@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from tide_specs import Denoiser, Sampled, Sampler
+from tide_specs import Denoiser, Sampled, Sampler, Watch
 
 
 class AutoregressiveSampler(Sampler):
@@ -22,12 +22,19 @@ class AutoregressiveSampler(Sampler):
     top_p: float = Field(
         default=1.0, gt=0.0, le=1.0, description="draw from the fewest likeliest tokens that hold this probability"
     )
+    min_new_tokens: NonNegativeInt = Field(default=0, description="tokens that an answer has before its turn may end")
     cache: bool = Field(default=True, description="keep keys and values of what is written")
 
     def sample(
-        self, denoiser: Denoiser, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, seed: int = 0
+        self,
+        denoiser: Denoiser,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        seed: int = 0,
+        watch: Watch | None = None,
     ) -> Sampled:
         """Continue each prompt. Raises ``ConfigError`` for a model that is not autoregressive, or an empty prompt."""
         from .next_token import decode
 
-        return decode(self, denoiser, prompts, max_new_tokens=max_new_tokens, seed=seed)
+        return decode(self, denoiser, prompts, max_new_tokens=max_new_tokens, seed=seed, watch=watch)

@@ -1,68 +1,76 @@
-"""What to commit: candidate tokens, their scores, and the choice among positions.
+"""What a decoding step asks: which positions are open, what could stand there, and what is done about it.
 
-Shapes: n open positions, H hidden size, C columns, B rows, W positions of a window.
+Shapes: B rows, W positions of a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from tide_specs import Head
+from .block import Score
+from .board import Board, View
+from .randomness import RowRandomness
 
-from .block import Commit, Score
-from .randomness import draw_tokens
 
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A candidate for every open position [B, W]; elsewhere zero.
 
-def propose(
-    hidden: Tensor,
-    head: Head,
-    *,
-    forbidden: int,
-    score: Score,
-    temperature: float,
-    generators: Sequence[torch.Generator],
-) -> tuple[Tensor, Tensor]:
-    """Hidden states [n, H], a generator per position -> candidate tokens [n] and their scores [n] in [0, 1].
-
-    The column ``forbidden`` (the mask token) is never chosen and has no probability.
+    tokens: int64; scores: in [0, 1], untempered; entropies: nats; probabilities: of the candidates, untempered. The last
+    two are there for policies that ask for them.
     """
-    tokens = torch.empty(len(hidden), dtype=torch.int64, device=hidden.device)
-    scores = torch.empty(len(hidden), dtype=torch.float64, device=hidden.device)
-    for part in head.slices(len(hidden)):
-        logits = head.logits(hidden[part])
-        logits[:, forbidden] = -torch.inf
-        tokens[part] = draw_tokens(logits, temperature, generators[part])
-        scores[part] = _scores(logits, tokens[part], score, generators[part])
-    return tokens, scores
+
+    tokens: Tensor
+    scores: Tensor
+    entropies: Tensor | None = None
+    probabilities: Tensor | None = None
 
 
-def _scores(logits: Tensor, tokens: Tensor, score: Score, generators: Sequence[torch.Generator]) -> Tensor:
-    if score == "random":
-        drawn = torch.empty(len(tokens), dtype=torch.float64, device=tokens.device)
-        for position, generator in zip(drawn, generators, strict=True):
-            position.uniform_(generator=generator)
-        return drawn
-    log_p = logits.log_softmax(dim=-1)
-    if score == "confidence":
-        return log_p.gather(1, tokens[:, None])[:, 0].double().exp()
-    if score == "margin":
-        best = log_p.double().topk(2, dim=-1).values.exp()
-        return best[:, 0] - best[:, 1]
-    # A forbidden column contributes 0 * -inf, which must count as 0.
-    return (log_p.exp() * log_p.clamp(min=-1e4)).sum(dim=-1).double().exp()
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Positions [B, W] that are committed, and those whose token is taken back."""
+
+    chosen: Tensor
+    taken: Tensor | None = None
 
 
-def choose(scores: Tensor, open_: Tensor, *, commit: Commit, quota: int, threshold: float) -> Tensor:
-    """Scores [B, W] -> which open positions [B, W] are committed; at least one in every row that has any.
+class Policy(ABC):
+    """Decides what a step does."""
 
-    Of equal scores the leftmost wins.
-    """
-    ranked = torch.where(open_, scores, -torch.inf)
-    rank = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    chosen = rank < (1 if commit == "threshold" else quota)
-    if commit != "quota":
-        chosen = chosen | (ranked >= threshold)
-    return chosen & open_
+    score: Score = "confidence"
+    """How positions are scored."""
+    entropies: bool = False
+    """Whether proposals are to hold entropies."""
+    probabilities: bool = False
+    """Whether proposals are to hold probabilities, which the board then keeps."""
+    revises: bool = False
+    """Whether committed tokens may be taken back while their block is unfinished."""
+    end_of_turn: bool = True
+    """Whether an end-of-turn token may be written."""
+    block_length: int | None = None
+    """Tokens that are written together; ``None``: a model's block, or 32 of a bidirectional model."""
+    whole: bool = False
+    """Whether a bidirectional model writes its whole answer as one block."""
+
+    def begin(self, board: Board, randomness: RowRandomness) -> None:
+        """Prepare what the board is to remember."""
+        return
+
+    def open(self, view: View) -> Tensor:
+        """Return the positions [B, W] that a step may write; at least one in a row that has a masked position."""
+        return view.masked & view.part
+
+    @abstractmethod
+    def decide(
+        self, proposal: Proposal, open_: Tensor, view: View, board: Board, randomness: RowRandomness
+    ) -> Decision:
+        """Return what is done; at least one more position is written than taken back in each row with open ones."""
+
+
+def order(keys: Tensor, open_: Tensor) -> Tensor:
+    """Return the rank [B, W] of each open position, 0 for the greatest key; of equal keys the leftmost comes first."""
+    ranked = keys.masked_fill(~open_, -float("inf"))
+    return ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)

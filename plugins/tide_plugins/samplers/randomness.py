@@ -1,6 +1,6 @@
 """Random numbers of a row: the same in whatever batch the row is decoded.
 
-Shapes: n positions, C columns.
+Shapes: B rows, n positions or numbers, C columns.
 """
 
 from __future__ import annotations
@@ -23,6 +23,22 @@ def row_generators(prompts: Sequence[Sequence[int]], seed: int, device: torch.de
         number = int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "little") >> 1
         generators.append(torch.Generator(device=device).manual_seed(number))
     return generators
+
+
+class RowRandomness:
+    """The generators of all rows. What a row draws depends on its own draws before, and on nothing else."""
+
+    def __init__(self, prompts: Sequence[Sequence[int]], seed: int, device: torch.device) -> None:
+        self.device = device
+        self.generators = row_generators(prompts, seed, device)
+
+    def uniform(self, row: int, count: int) -> Tensor:
+        """Return numbers [n] in [0, 1) of one row, float64."""
+        return torch.rand(count, dtype=torch.float64, device=self.device, generator=self.generators[row])
+
+    def uniforms(self, rows: Sequence[int], count: int) -> Tensor:
+        """Return numbers [B, n] in [0, 1) of some rows, float64."""
+        return torch.stack([self.uniform(row, count) for row in rows])
 
 
 def draw_tokens(logits: Tensor, temperature: float, generators: Sequence[torch.Generator]) -> Tensor:

@@ -1,6 +1,7 @@
 """How a denoiser is asked about the windows of a board, with and without a cache.
 
-Shapes: B rows, T positions of the board, W positions of a window, H hidden size.
+Shapes: B rows, T positions of the board, W positions of a window, H hidden size, R = B rows, or 2 B under guidance: the rows
+as they are, and the rows with their given tokens masked.
 """
 
 from __future__ import annotations
@@ -13,110 +14,141 @@ from torch import Tensor
 
 from tide_specs import ConfigError, DecodingSession, Denoiser
 
-from .board import Board
+from .board import Board, View
 
 DEFAULT_BLOCK = 32
 
 
 class Reader(ABC):
-    """Predicts windows. ``width``: W; ``part``: tokens of a window that are written together, which divide W."""
+    """Predicts windows. ``width``: W; ``part``: tokens of a window that are written together, which divide W.
 
-    def __init__(self, denoiser: Denoiser, width: int, part: int) -> None:
-        self.denoiser, self.width, self.part = denoiser, width, part
-        self.forwards = 0
+    ``forwards``, ``positions``: passes made, and positions that went through the model.
+    """
 
-    def start(self, prompt_length: int) -> int:
-        """Return where the first window of a row lies: the block in which the prompt ends."""
-        return prompt_length // self.width * self.width
+    def __init__(self, denoiser: Denoiser, width: int, part: int, *, guided: bool = False) -> None:
+        self.denoiser, self.width, self.part, self.guided = denoiser, width, part, guided
+        self.forwards = self.positions = 0
+
+    def start(self, first: int) -> int:
+        """Return where the first window of a row lies whose first mask token is ``first``: the block that holds it."""
+        return first // self.width * self.width
 
     def begin(self, board: Board) -> None:
-        """Read the prompts."""
+        """Read what precedes the windows."""
         return
 
     @abstractmethod
-    def hidden(self, board: Board) -> Tensor:
-        """Return the hidden states [B, W, H] of the windows."""
+    def hidden(self, board: Board, view: View) -> Tensor:
+        """Return the hidden states [R, W, H] of the windows."""
 
-    def advance(self, board: Board, done: Tensor) -> None:
-        """Move the windows of the rows ``done`` [B] to their next block."""
-        board.start += done * self.width
+    def advance(self, board: Board, view: View, done: Sequence[bool]) -> None:
+        """Move the windows of the rows ``done`` to their next block."""
+        board.advance(done)
 
     def keep(self, rows: Tensor) -> None:
         """Keep only ``rows`` [b]."""
         return
 
+    def _ids(self, board: Board) -> Tensor:
+        """Return ids [R, T]: of the unconditional rows only the answer is left."""
+        return torch.cat([board.ids, _unconditional(board)]) if self.guided else board.ids
+
+    def _per_row(self, values: Tensor) -> Tensor:
+        return values.repeat(2, *[1] * (values.dim() - 1)) if self.guided else values
+
+    def _read(self, ids: Tensor, lengths: Tensor, places: Tensor) -> Tensor:
+        """Read rows [R, L] from their beginning; return the states [R, W, H] at some of their places."""
+        streams = 2 if self.denoiser.form == "block_diffusion" else 1
+        self.forwards, self.positions = self.forwards + 1, self.positions + streams * ids.numel()
+        states = self.denoiser.hidden(ids, ids, self._per_row(lengths))
+        return states[torch.arange(len(ids), device=ids.device)[:, None], self._per_row(places)]
+
 
 class WholeReader(Reader):
     """A bidirectional model: everything is read again at every step. Blocks are counted from the end of the prompt."""
 
-    def start(self, prompt_length: int) -> int:
-        """Return the end of the prompt."""
-        return prompt_length
+    def start(self, first: int) -> int:
+        """Return the first mask token itself."""
+        return first
 
-    def hidden(self, board: Board) -> Tensor:
+    def hidden(self, board: Board, view: View) -> Tensor:
         """Read prompt and whole answer, cut after the longest row that is left."""
-        self.forwards += 1
-        ids = board.ids[:, : int(board.limit.max())]
-        states = self.denoiser.hidden(ids, ids, board.limit)
+        longest = max(board.limits)
         # The last window of a row may reach beyond its answer; nothing is open there.
-        places = board.places().clamp(max=ids.shape[1] - 1)
-        return states[torch.arange(len(ids), device=ids.device)[:, None], places]
+        return self._read(self._ids(board)[:, :longest], board.limit, view.places.clamp(max=longest - 1))
 
 
 class BlockReader(Reader):
     """A block model without a cache: everything up to the end of the window is read again."""
 
-    def hidden(self, board: Board) -> Tensor:
+    def hidden(self, board: Board, view: View) -> Tensor:
         """Read finished blocks as clean tokens, and the window as noised ones."""
-        self.forwards += 1
-        ends = board.start + self.width
-        ids = board.ids[:, : int(ends.max())]
-        states = self.denoiser.hidden(ids, ids, ends)
-        return states[torch.arange(len(ids), device=ids.device)[:, None], board.places()]
+        longest = max(board.starts) + self.width
+        return self._read(self._ids(board)[:, :longest], board.start + self.width, view.places)
 
 
 class CachedReader(Reader):
     """A block model with the keys and values of finished blocks kept."""
 
-    def __init__(self, denoiser: Denoiser, session: DecodingSession, width: int, part: int) -> None:
-        super().__init__(denoiser, width, part)
+    def __init__(
+        self, denoiser: Denoiser, session: DecodingSession, width: int, part: int, *, guided: bool = False
+    ) -> None:
+        super().__init__(denoiser, width, part, guided=guided)
         self._session = session
 
     def begin(self, board: Board) -> None:
-        """Read the complete blocks of the prompts."""
-        longest = int(board.start.max())
+        """Read the complete blocks of the prompts, all at once."""
+        longest = max(board.starts)
         if longest:
-            self._session.extend(board.ids[:, :longest], board.start.clone())
-            self.forwards += longest // self.width
+            self._extend(self._ids(board)[:, :longest], board.start.clone())
 
-    def hidden(self, board: Board) -> Tensor:
+    def hidden(self, board: Board, view: View) -> Tensor:
         """Read the windows alone."""
-        self.forwards += 1
-        return self._session.hidden(board.window())
+        ids = self._windows(board, view)
+        self.forwards, self.positions = self.forwards + 1, self.positions + ids.numel()
+        return self._session.hidden(ids)
 
-    def advance(self, board: Board, done: Tensor) -> None:
+    def advance(self, board: Board, view: View, done: Sequence[bool]) -> None:
         """Read finished blocks once more, as clean tokens, into the cache."""
-        if bool(done.any()):
-            self._session.extend(board.window(), done * self.width)
-            self.forwards += 1
-        super().advance(board, done)
+        if any(done):
+            finished = torch.tensor(done, device=board.ids.device) * self.width
+            self._extend(self._windows(board, view), finished)
+        super().advance(board, view, done)
 
     def keep(self, rows: Tensor) -> None:
         """Keep only ``rows`` of the cache."""
+        if self.guided:
+            rows = torch.cat([rows, rows + len(self._session.lengths) // 2])
         self._session.keep(rows)
+
+    def _windows(self, board: Board, view: View) -> Tensor:
+        return self._ids(board).gather(1, self._per_row(view.places))
+
+    def _extend(self, ids: Tensor, lengths: Tensor) -> None:
+        self.forwards, self.positions = self.forwards + 1, self.positions + ids.numel()
+        self._session.extend(ids, self._per_row(lengths))
+
+
+def _unconditional(board: Board) -> Tensor:
+    return torch.where(board.answer, board.ids, board.mask)
 
 
 def reader_for(
-    denoiser: Denoiser, block_length: int | None, prompts: Sequence[Sequence[int]], *, cache: bool
+    denoiser: Denoiser,
+    rows: int,
+    *,
+    block_length: int | None = None,
+    default: int = DEFAULT_BLOCK,
+    cache: bool = True,
+    guided: bool = False,
 ) -> Reader:
-    """Return the reader of a denoiser's form. Raises ``ConfigError`` when a block length does not fit the model."""
-    if denoiser.form == "autoregressive":
-        raise ConfigError(
-            "sampler 'block' fills in mask tokens; an autoregressive model needs sampler 'autoregressive'"
-        )
+    """Return the reader of a denoiser's form. Raises ``ConfigError`` when a block length does not fit the model.
+
+    default: the block length of a model that has no blocks.
+    """
     if denoiser.block_size is None:
-        width = block_length or DEFAULT_BLOCK
-        return WholeReader(denoiser, width, width)
+        width = block_length or default
+        return WholeReader(denoiser, width, width, guided=guided)
     width = denoiser.block_size
     part = block_length or width
     if width % part:
@@ -126,7 +158,8 @@ def reader_for(
         )
     if cache:
         try:
-            return CachedReader(denoiser, denoiser.session(len(prompts)), width, part)
+            session = denoiser.session(2 * rows if guided else rows)
+            return CachedReader(denoiser, session, width, part, guided=guided)
         except NotImplementedError:
             pass
-    return BlockReader(denoiser, width, part)
+    return BlockReader(denoiser, width, part, guided=guided)

@@ -17,7 +17,7 @@ import torch
 
 from tide_specs.denoiser import Denoiser, Form
 from tide_specs.errors import ConfigError, UnavailableError
-from tide_specs.sampler import Sampled, Sampler
+from tide_specs.sampler import Sampled, Sampler, SamplingStep
 from tide_specs.testing.outcome import CheckSkipped, expect
 from tide_specs.testing.toys import FORMS, toy_denoiser
 
@@ -180,3 +180,82 @@ def check_edges(sampler: Sampler) -> None:
             [len(ids) for ids in empty.ids] == [0] * len(PROMPTS),
             f"{form}: max_new_tokens=0 does not give empty results, one per prompt.",
         )
+
+
+def check_steps_are_told(sampler: Sampler) -> None:
+    """What ``watch`` is told replays to the ids returned: each step changes something, ``forwards`` never falls."""
+    for form, made in served(sampler):
+        steps: list[SamplingStep] = []
+        result = sample(sampler, made, watch=steps.append)
+        alone = sample(sampler, made)
+        expect(
+            [list(ids) for ids in result.ids] == [list(ids) for ids in alone.ids],
+            f"{form}: the text is another one when somebody watches; watching must change nothing.",
+        )
+        expect(steps, f"{form}: watch is never called; call it after every step, once for each row that changed.")
+        for step in steps:
+            _check_step(form, step)
+        forwards = [step.forwards for step in steps]
+        expect(
+            forwards == sorted(forwards) and 0 < forwards[-1] <= result.forwards,
+            f"{form}: the steps' forwards fall, or exceed those of the result; report the passes made so far.",
+        )
+        for row, ids in enumerate(_replayed(made, steps)):
+            expect(
+                ids == [int(token) for token in result.ids[row]],
+                f"{form}: the steps of row {row} replay to {ids}, but {list(result.ids[row])} is returned; report every token "
+                "written, at its place in prompt and answer.",
+            )
+
+
+def _check_step(form: Form, step: SamplingStep) -> None:
+    expect(step.positions, f"{form}: a step without a position is told; call watch for rows that changed.")
+    expect(
+        len(step.positions) == len(step.tokens) == len(step.scores),
+        f"{form}: a step has {len(step.positions)} positions, {len(step.tokens)} tokens and {len(step.scores)} scores; give "
+        "one of each.",
+    )
+    expect(
+        0 <= step.row < len(PROMPTS) and min(step.positions) >= len(PROMPTS[step.row]),
+        f"{form}: a step of row {step.row} writes at {min(step.positions)}, inside a prompt; count positions from the "
+        "beginning of the prompt, and rows among the prompts.",
+    )
+    expect(
+        all(0.0 <= score <= 1.0 for score in step.scores), f"{form}: scores {list(step.scores)} do not lie in [0, 1]."
+    )
+
+
+def _replayed(made: Denoiser, steps: Sequence[SamplingStep]) -> list[list[int]]:
+    """Return the answers that the steps write."""
+    texts: list[dict[int, int]] = [{} for _ in PROMPTS]
+    for step in steps:
+        texts[step.row].update(zip(step.positions, step.tokens, strict=True))
+    ends = {made.tokenizer.end_of_turn_token_id, made.mask_token_id, None}
+    answers: list[list[int]] = []
+    for prompt, text in zip(PROMPTS, texts, strict=True):
+        tokens = [text.get(len(prompt) + place) for place in range(NEW)]
+        end = next((place for place, token in enumerate(tokens) if token in ends), NEW)
+        answers.append([int(token) for token in tokens[:end] if token is not None])
+    return answers
+
+
+def check_positions_are_counted(sampler: Sampler) -> None:
+    """``positions``, where it is counted, is what went through the model: padding included, what is cached excluded."""
+    for form, made in served(sampler):
+        result, seen = _seen(sampler, made)
+        expect(
+            result.positions in (0, seen),
+            f"{form}: positions is {result.positions}, but {seen} positions went through the model; count rows times columns "
+            "of every pass, for [x_t, x_0] twice, or leave it 0.",
+        )
+
+
+def _seen(sampler: Sampler, made: Denoiser) -> tuple[Sampled, int]:
+    """Return what is sampled, and how many positions passed the model's last norm meanwhile."""
+    counted: list[int] = []
+    norm: Any = made.module.get_submodule("norm")
+    handle = norm.register_forward_hook(lambda _module, _given, out: counted.append(out.shape[0] * out.shape[1]))
+    try:
+        return sample(sampler, made), sum(counted)
+    finally:
+        handle.remove()
