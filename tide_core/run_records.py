@@ -20,10 +20,11 @@ def component_records(config: RunConfig, registry: Registry) -> list[dict[str, A
     """One record per component of a run: kind, name, version, plugin, distribution and its version."""
     values = (getattr(config, field) for field in type(config).model_fields)
     listed = (value if isinstance(value, tuple) else (value,) for value in values)
-    return [_record(c, registry) for components in listed for c in components if isinstance(c, Component)]
+    return [component_record(c, registry) for components in listed for c in components if isinstance(c, Component)]
 
 
-def _record(component: Component, registry: Registry) -> dict[str, Any]:
+def component_record(component: Component, registry: Registry) -> dict[str, Any]:
+    """Where a component comes from, and its versions."""
     origin = registry.origin(component)
     return {
         "kind": component.kind,
