@@ -66,6 +66,8 @@ class Evaluator(Component):
 
     kind: ClassVar[str] = "evaluator"
     needs_teacher: ClassVar[bool] = False
+    needs_mask_token: ClassVar[bool] = False
+    """Whether it hides tokens behind the mask token of a model that denoises; a model without one cannot be evaluated."""
 
     every: NonNegativeInt = Field(default=0, description="evaluate every so many steps; 0: only at the end")
     limit: NonNegativeInt = Field(default=0, description="use at most so many held-out examples; 0: all")

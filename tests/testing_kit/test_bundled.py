@@ -35,7 +35,29 @@ LLAMA = {
     "num_attention_heads": 2,
 }
 GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 512}
+DIT = {"hidden_size": 16, "layers": 2, "heads": 2, "conditioning_size": 8, "tokenizer_from": TOKENIZER}
+GEMMA = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "sliding_window": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "global_head_dim": 16,
+    "num_experts": 3,
+    "top_k_experts": 2,
+    "moe_intermediate_size": 8,
+}
 OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "architecture/diffusion_gemma": [
+        {"config": {"text_config": GEMMA, "canvas_length": 4}, "tokenizer_from": TOKENIZER},
+    ],
+    "architecture/dit": [
+        {**DIT, "form": "bidirectional"},
+        {**DIT, "form": "block_diffusion", "block_size": 4},
+    ],
     "architecture/huggingface": [
         {"config": LLAMA, "tokenizer_from": TOKENIZER, "form": "bidirectional"},
         {"config": LLAMA, "tokenizer_from": TOKENIZER, "form": "block_diffusion", "block_size": 4},
@@ -52,7 +74,11 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "tidal": [{}, {"mid_range_weight": False, "temperature": 1.0}],
 }
 """Options with which a component is checked; ``{}`` for every name that is not listed."""
-EXPECTED: dict[tuple[str, str], str] = {}
+_AT_ZERO = "random weights start as published, with every block and the head at zero; a checkpoint's pass"
+EXPECTED: dict[tuple[str, str], str] = {
+    ("dit", "check_sees_the_context"): _AT_ZERO,
+    ("dit", "check_blocks"): _AT_ZERO,
+}
 
 
 def bundled(kind: str) -> list[Component]:

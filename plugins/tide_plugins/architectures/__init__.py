@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from tide_specs import Architecture, hookimpl
 
+from .diffusion_gemma import DiffusionGemma
+from .dit import Dit
 from .huggingface import HuggingFace
 
 
 @hookimpl
 def tide_architectures() -> Sequence[type[Architecture]]:
     """Contribute the bundled architectures."""
-    return [HuggingFace]
+    return [DiffusionGemma, Dit, HuggingFace]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -23,6 +23,7 @@ class BitsPerByte(Evaluator):
     """
 
     name: Literal["bits_per_byte"] = "bits_per_byte"
+    needs_mask_token: ClassVar[bool] = True
 
     forwards: PositiveInt = Field(
         default=8, description="noised versions of each text (of each block of it, for block_causal); more: less noise"

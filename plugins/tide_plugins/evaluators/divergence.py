@@ -102,6 +102,10 @@ def predict(denoiser: Denoiser, side: Side, active: Tensor, draws: Draws, t: flo
     loose = draws.uniform(f"teacher_divergence/{name}/{t}", side.ids.shape[1]).to(side.ids.device) < t
     masked = counted | (side.maskable & ~inside & loose)
     mask = denoiser.mask_token_id
+    if mask is None and denoiser.form != "autoregressive":
+        raise ConfigError(
+            "teacher_divergence needs models with a mask token; this one's corruption replaces tokens by others"
+        )
     noised = side.ids if mask is None else torch.where(masked, mask, side.ids)
     states = denoiser.hidden(noised, side.ids, side.lengths, side.documents)[counted]
     head = denoiser.head()

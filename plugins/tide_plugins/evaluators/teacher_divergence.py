@@ -22,6 +22,7 @@ class TeacherDivergence(Evaluator):
 
     name: Literal["teacher_divergence"] = "teacher_divergence"
     needs_teacher: ClassVar[bool] = True
+    needs_mask_token: ClassVar[bool] = True
 
     ratios: tuple[Ratio, ...] = Field(
         default=(0.25, 0.5, 0.75), min_length=1, description="masking ratios t at which the two are compared"

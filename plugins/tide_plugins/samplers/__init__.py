@@ -1,4 +1,4 @@
-"""Bundled samplers: block by block for diffusion models, token by token for autoregressive ones."""
+"""Bundled samplers: block by block or through a window for diffusion models, token by token for autoregressive ones."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from tide_specs import Sampler, hookimpl
 
 from .autoregressive import AutoregressiveSampler
 from .block import BlockSampler
+from .canvas import CanvasSampler
+from .window import WindowSampler
 
 
 @hookimpl
 def tide_samplers() -> Sequence[type[Sampler]]:
     """Contribute the bundled samplers."""
-    return [BlockSampler, AutoregressiveSampler]
+    return [BlockSampler, WindowSampler, CanvasSampler, AutoregressiveSampler]

@@ -67,9 +67,17 @@ def problem(model: Denoiser, rows: int = 2, *, blocks: int = 3, seed: int = 0) -
     masked = torch.rand(rows, length, generator=random) < 0.5
     masked[:, 0] = False
     masked[:, 2] = masked[:, -2] = True
-    mask = model.mask_token_id
-    noised = clean if mask is None else clean.masked_fill(masked, mask)
-    return Problem(clean, noised, masked, torch.full((rows,), length))
+    return Problem(clean, hide(clean, masked, model), masked, torch.full((rows,), length))
+
+
+def hide(clean: Tensor, masked: Tensor, model: Denoiser) -> Tensor:
+    """Hide tokens as the model's corruption does: behind its mask token, or replaced by others where it has none.
+
+    An autoregressive model reads clean tokens alone.
+    """
+    if model.mask_token_id is not None:
+        return clean.masked_fill(masked, model.mask_token_id)
+    return clean if model.form == "autoregressive" else torch.where(masked, other(clean, model), clean)
 
 
 def ordinary(tokenizer: TextTokenizer) -> Tensor:

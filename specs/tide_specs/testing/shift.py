@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tide_specs.denoiser import Denoiser
 
+from .models import hide
 from .texts import text
 
 TEXT = (
@@ -34,7 +35,7 @@ def masked_cross_entropy(model: Denoiser, content: str = TEXT) -> dict[int, Tens
     clean = torch.from_numpy(encoded.ids).long()[None]
     length = clean.shape[1] - clean.shape[1] % (model.block_size or 1)
     clean = clean[:, :length]
-    if model.mask_token_id is None:
+    if model.form == "autoregressive":
         hidden = model.hidden(clean, clean, torch.tensor([length]))[0]
         return _by_offset(model, hidden, clean[0], torch.arange(1, length - 1), (0, 1))
     place = torch.arange(length)
@@ -44,9 +45,10 @@ def masked_cross_entropy(model: Denoiser, content: str = TEXT) -> dict[int, Tens
         middle = place[(place % 5 == start % 5) & (place > 1) & (place < length - 1)]
         if not len(middle):
             continue
-        noised = clean.clone()
+        hole = torch.zeros_like(clean, dtype=torch.bool)
         for offset in (-1, 0, 1):
-            noised[0, middle + offset] = model.mask_token_id
+            hole[0, middle + offset] = True
+        noised = hide(clean, hole, model)
         hidden = model.hidden(noised, clean, torch.tensor([length]))[0]
         for offset, values in _by_offset(model, hidden, clean[0], middle, (-1, 0, 1)).items():
             found[offset].append(values)

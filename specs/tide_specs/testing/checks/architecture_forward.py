@@ -14,7 +14,7 @@ import torch
 from tide_specs.architecture import Architecture
 from tide_specs.denoiser import Denoiser
 from tide_specs.testing.closeness import expect_close
-from tide_specs.testing.models import SAME, Problem, load, ordinary, other, problem
+from tide_specs.testing.models import SAME, Problem, hide, load, ordinary, other, problem
 from tide_specs.testing.outcome import CheckFailed, CheckSkipped, expect
 from tide_specs.testing.shift import masked_cross_entropy
 
@@ -48,7 +48,7 @@ def check_no_peeking(architecture: Architecture) -> None:
     mine = given.hidden(
         model,
         clean=clean,
-        noised=clean if model.mask_token_id is None else given.noised.repeat(len(places), 1),
+        noised=clean if model.form == "autoregressive" else given.noised.repeat(len(places), 1),
         lengths=given.lengths.repeat(len(places)),
     )
     base = given.hidden(model)[0, places]
@@ -68,8 +68,7 @@ def check_sees_the_context(architecture: Architecture) -> None:
     place = length - 2
     masked = torch.zeros(1, length, dtype=torch.bool)
     masked[0, place] = True
-    mask = model.mask_token_id
-    noised = given.clean if mask is None else given.clean.masked_fill(masked, mask)
+    noised = hide(given.clean, masked, model)
     base = given.hidden(model, noised=noised)[0, place]
     for neighbour in (place - 1, *(() if model.form == "autoregressive" else (length - 1,))):
         clean, changed = given.clean.clone(), noised.clone()
@@ -174,8 +173,7 @@ def check_views(architecture: Architecture) -> None:
     """Several noised views of the same rows give what each gives alone."""
     model = load(architecture)
     first, second = problem(model), problem(model, seed=5)
-    mask = model.mask_token_id
-    noised = first.clean if mask is None else first.clean.masked_fill(second.masked, mask)
+    noised = hide(first.clean, second.masked, model)
     with torch.no_grad():
         views = model.hidden_views(torch.stack([first.noised, noised]), first.clean, first.lengths)
     expected = torch.stack([first.hidden(model), first.hidden(model, noised=noised)])
