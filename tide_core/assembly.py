@@ -19,6 +19,7 @@ from tide_core.parallel import Engine
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
 from tide_specs import (
+    Architecture,
     AttentionBackend,
     Component,
     Denoiser,
@@ -59,16 +60,21 @@ def load_tokenizers(config: RunConfig, describe: Describe) -> Tokenizers:
         with blame(model, "while its files were checked", describe):
             model.check(trust_remote_code=config.trust_remote_code)
     with blame(config.student, "while its tokenizer was loaded", describe):
-        student = config.student.tokenizer("student")
+        student = tokenizer_of(config.student, "student", trust_remote_code=config.trust_remote_code)
     if config.teacher is None:
         return Tokenizers(student=student, teacher=None, columns=None)
     with blame(config.teacher, "while its tokenizer was loaded", describe):
-        teacher = config.teacher.tokenizer("teacher")
+        teacher = tokenizer_of(config.teacher, "teacher", trust_remote_code=config.trust_remote_code)
     columns = None
     if any(isinstance(loss, TokenLoss) for loss in config.losses):
         with blame(config.alignment, "while vocabularies were compared", describe):
             columns = config.alignment.columns(student, teacher)
     return Tokenizers(student=student, teacher=teacher, columns=columns)
+
+
+def tokenizer_of(architecture: Architecture, role: Role, *, trust_remote_code: bool) -> TextTokenizer:
+    """Return an architecture's tokenizer; code that comes with it runs only where that is allowed."""
+    return architecture.trusted_tokenizer(role) if trust_remote_code else architecture.tokenizer(role)
 
 
 def prepare_split(

@@ -44,6 +44,13 @@ class Architecture(Component):
         """Return the tokenizer, mask token included, without loading weights. Raises ``DataError`` with the remedy."""
         raise NotImplementedError
 
+    def trusted_tokenizer(self, role: Role) -> TextTokenizer:
+        """Return the tokenizer in a run that allows code which comes with a model (``trust_remote_code: true``).
+
+        The default is ``tokenizer``; override it where a tokenizer may bring code of its own.
+        """
+        return self.tokenizer(role)
+
     @abstractmethod
     def load(self, role: Role, runtime: Runtime) -> Denoiser:
         """Load or initialise the model. Raises ``CheckpointError`` naming the file or key that is wrong."""
@@ -68,6 +75,17 @@ class Architecture(Component):
     def plan(self) -> dict[str, Any]:
         """Return what ``tide plan`` needs, without loading weights; empty when unknown.
 
-        Keys: ``parameters`` (count), ``trainable_parameters``, ``hidden_size``, ``layers``, ``vocabulary``.
+        Keys: ``parameters`` (count), ``trainable_parameters``, ``hidden_size``, ``layers``, ``vocabulary``, and
+        ``positions``, the longest row that the model was made for, where there is such a limit.
+        """
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``tide inspect`` prints, without loading weights; empty when there is nothing to add.
+
+        Plain values by name, in groups by heading: ``{"model": {"family": "llama"}, "size": {"layers": 12}}``. Three names have
+        a meaning to the core: ``size.parameters`` (a count; memory follows from it), and, for ``tide convert``,
+        ``denoising.shift`` (the shift that the weights have learnt) and ``weights.dtype`` (torch's name of the dtype that they
+        are stored in).
         """
         return {}

@@ -200,11 +200,16 @@ def test_a_missing_model_is_named(source: str, tokenizer_folder: str, runtime: R
 def test_code_beside_the_weights_does_not_run_unasked(llama: str, runtime: Runtime) -> None:
     path = Path(llama) / "config.json"
     config = json.loads(path.read_text())
-    remote = {"model_type": "llada", "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}}
+    remote = {
+        "model_type": "unheard_of",
+        "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"},
+    }
     path.write_text(json.dumps({**config, **remote}))
     (path.parent / "evil.py").write_text("raise SystemExit('this code ran')")
     shutil.copy(path, path.parent / "copy.json")
-    with pytest.raises(UnavailableError, match=r"model_type 'llada' is not part of transformers.*trust_remote_code"):
+    with pytest.raises(
+        UnavailableError, match=r"model_type 'unheard_of' is not part of transformers.*trust_remote_code"
+    ):
         HuggingFace(model=llama, form="bidirectional").load("teacher", runtime)
 
 

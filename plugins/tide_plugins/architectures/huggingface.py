@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from tide_specs import Architecture, CheckpointError, ConfigError, Denoiser, Form, Role, Runtime, TextTokenizer
 
+from .adapter.lora import Lora
 from .families import FAMILIES, Family, Semantics, recognise
 from .families.family import Order, Settings, Shift, Variant
 
@@ -42,15 +43,23 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
+def local_folder(source: str) -> Path | None:
+    """Return the directory of a model on this disk: itself, or the cached copy of a hub name; ``None`` without one."""
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    if source.count("/") != 1 or source[0] in "./" or source.startswith(PACKAGED) or source.endswith(".gguf"):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(source, "config.json")
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
 def read_settings(source: str) -> dict[str, Any]:
     """Return the ``config.json`` of a model directory, or of a hub name whose copy is on this disk; empty without one."""
-    folder = Path(source)
-    if not folder.is_dir() and source.count("/") == 1 and not source.endswith(".gguf"):
-        from huggingface_hub import try_to_load_from_cache
-
-        cached = try_to_load_from_cache(source, "config.json")
-        folder = Path(cached).parent if isinstance(cached, str) else folder
-    return read_json(folder / "config.json", "copy or download it again")
+    folder = local_folder(source)
+    return {} if folder is None else read_json(folder / "config.json", "copy or download it again")
 
 
 class HuggingFace(Architecture):
@@ -109,6 +118,17 @@ class HuggingFace(Architecture):
     pad_vocabulary_to: PositiveInt = Field(
         default=1, description="round the vocabulary of a `config` model up to a multiple of this"
     )
+    check_shift: bool = Field(
+        default=True,
+        description="warn when pretrained weights fit the other `shift` clearly better: two short forwards",
+    )
+    lora: Lora | None = Field(
+        default=None,
+        description="student only: train low-rank adapters (and the mask token's row) instead of all weights",
+    )
+    quantization: Literal["4bit", "8bit"] | None = Field(
+        default=None, description="teacher only: hold the weights in 4 or 8 bits, through bitsandbytes on CUDA"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -126,6 +146,10 @@ class HuggingFace(Architecture):
             raise ValueError(f"form {self.form!r} has no blocks: leave `block_size` out")
         if self.form == "autoregressive" and self.shift == "none":
             raise ValueError("an autoregressive model predicts the next token: leave `shift` out")
+        if self.quantization is not None and self.config is not None:
+            raise ValueError("`quantization` is for pretrained weights: leave it out, or give `model`")
+        if self.lora is not None and self.freeze:
+            raise ValueError("with `lora` only the adapters are trained: leave `freeze` out")
         for option in ("order", "causal"):
             if getattr(self, option) is not None and self.form not in (None, "block_diffusion"):
                 raise ValueError(f"`{option}` belongs to form 'block_diffusion'")
@@ -142,7 +166,8 @@ class HuggingFace(Architecture):
 
     def _recorded(self) -> dict[str, Any]:
         """Return what ``tide.json`` beside the weights says; empty when there is none."""
-        return {} if self.model is None else read_json(Path(self.model) / RECORD, "save the model again")
+        folder = None if self.model is None else local_folder(self.model)
+        return {} if folder is None else read_json(folder / RECORD, "save the model again")
 
     def _setting(self, option: str, default: Any) -> Any:
         given = getattr(self, option, None)
@@ -238,10 +263,14 @@ class HuggingFace(Architecture):
 
     def saved_at(self, path: str) -> Self:
         """Return the component for a saved model: ``tide.json`` there says how it denoises, and its tokenizer is there."""
-        return type(self)(model=path, freeze=self.freeze, dropout=self.dropout)
+        return type(self)(model=path, freeze=self.freeze, dropout=self.dropout, check_shift=self.check_shift)
 
     def serves(self, role: Role) -> str | None:
-        """Return why an autoregressive form cannot be the student; every other form plays both roles."""
+        """Return why this cannot be the student (autoregressive, quantized) or the teacher (``lora``); else ``None``."""
+        if role == "student" and self.quantization is not None:
+            return "`quantization` holds weights in a few bits, which cannot be trained; it serves as teacher"
+        if role == "teacher" and self.lora is not None:
+            return "`lora` adds adapters to be trained, and a teacher is not trained: leave it out"
         if role == "student" and self.denoiser_form == "autoregressive":
             return (
                 "form 'autoregressive' reads only clean tokens, so that it cannot learn to denoise; it serves as teacher. "
@@ -261,6 +290,12 @@ class HuggingFace(Architecture):
 
         return read_tokenizer(self)[0]
 
+    def trusted_tokenizer(self, role: Role) -> TextTokenizer:
+        """Return the tokenizer; it may bring code of its own, which runs."""
+        from .adapter.tokens import read_tokenizer
+
+        return read_tokenizer(self, trust_remote_code=True)[0]
+
     def load(self, role: Role, runtime: Runtime) -> Denoiser:
         """Load or initialise the model, verify it, and return it as a denoiser of the configured form."""
         from .adapter.loading import load
@@ -272,3 +307,9 @@ class HuggingFace(Architecture):
         from .adapter.loading import plan
 
         return plan(self)
+
+    def describe(self) -> dict[str, Any]:
+        """Return family, class, denoising, tokenizer, sizes and uses, from the configuration and the files' headers."""
+        from .adapter.description import describe
+
+        return describe(self)

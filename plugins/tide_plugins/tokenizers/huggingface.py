@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,10 +48,11 @@ class HuggingFaceTokenizer(TextTokenizer):
     """A fast tokenizer of transformers, with its chat template.
 
     Markup and contents are tokenised apart, so that no token spans both; a single space that the template puts before a
-    content goes into the content's first token, as it does in native tokenisation.
+    content goes into the content's first token, as it does in native tokenisation. ``end_of_turn``: the token that ends an
+    answer where the chat template does not tell; default: the end-of-sequence token.
     """
 
-    def __init__(self, tokenizer: Any, *, mask_token_id: int | None) -> None:
+    def __init__(self, tokenizer: Any, *, mask_token_id: int | None, end_of_turn: str | None = None) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise DataError(
                 f"tokenizer {type(tokenizer).__name__} has no fast (tokenizer.json) form, which byte offsets need; "
@@ -60,7 +62,7 @@ class HuggingFaceTokenizer(TextTokenizer):
         self.mask_token_id = mask_token_id
         self.vocabulary_size = 1 + max(tokenizer.get_vocab().values())
         self._skeletons: dict[tuple[str, ...], _Skeleton] = {}
-        self.end_of_turn_token_id = self._find_end_of_turn()
+        self.end_of_turn_token_id = self._find_end_of_turn(tokenizer.get_vocab().get(end_of_turn))
         pad = tokenizer.pad_token_id
         self.pad_token_id = _first(pad, tokenizer.eos_token_id, self.end_of_turn_token_id)
 
@@ -86,16 +88,8 @@ class HuggingFaceTokenizer(TextTokenizer):
         if path.endswith(".gguf") and gguf_file is None:
             path, gguf_file = str(Path(path).parent), Path(path).name
         named: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
-        try:
+        with _explained(source):
             tokenizer: Any = auto.from_pretrained(path, trust_remote_code=trust_remote_code, **named)
-        except Exception as error:
-            remedy = (
-                "it brings its own code: set trust_remote_code if you trust that"
-                if "trust_remote_code" in str(error)
-                else "give a directory that holds tokenizer.json, a hub name, or a GGUF file"
-            )
-            reason = " ".join(str(error).split())
-            raise DataError(f"cannot load a tokenizer from {source!r}: {reason}; {remedy}") from error
         return cls(tokenizer, mask_token_id=resolve_mask_token(tokenizer, mask_token, add=add_mask_token))
 
     def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
@@ -180,7 +174,7 @@ class HuggingFaceTokenizer(TextTokenizer):
         own = self.tokenizer
         return [_first(own.bos_token_id, own.cls_token_id, own.eos_token_id, self.end_of_turn_token_id)]
 
-    def _find_end_of_turn(self) -> int:
+    def _find_end_of_turn(self, announced: int | None) -> int:
         if self.tokenizer.chat_template is not None:
             after = render_markup(self.tokenizer, ["user", "assistant"])[-1]
             ids = self._backends.markup(after, continuing=True)
@@ -188,7 +182,7 @@ class HuggingFaceTokenizer(TextTokenizer):
             if control:
                 return control[0]
         own = self.tokenizer
-        return _first(own.eos_token_id, own.sep_token_id, own.pad_token_id)
+        return _first(announced, own.eos_token_id, own.sep_token_id, own.pad_token_id)
 
     def _skeleton_of(self, example: Example) -> _Skeleton:
         if example.is_text:
@@ -275,6 +269,41 @@ class HuggingFaceTokenizer(TextTokenizer):
                 f"example {example.source or example.key} contains the mask token {token!r} (id {self.mask_token_id}), "
                 "which must not occur in data; choose another mask token or leave the example out"
             )
+
+
+def fast_tokenizer(source: str, model_type: str) -> Any:
+    """Return the library's own fast tokenizer of a directory or hub name, whatever class its files name.
+
+    ``tokenizer.json`` is taken as it is; where there is only a vocabulary with merges, the class that transformers pairs with
+    ``model_type`` reads it. Code that comes with the tokenizer does not run. Raises ``DataError``.
+    """
+    import transformers
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+    from transformers.utils.hub import cached_file
+
+    with _explained(source):
+        whole = cached_file(source, "tokenizer.json", _raise_exceptions_for_missing_entries=False)
+        paired = None if whole is not None else TOKENIZER_MAPPING_NAMES.get(model_type)
+        kind: Any = getattr(transformers, paired or "PreTrainedTokenizerFast")
+        tokenizer: Any = kind.from_pretrained(source)
+    # What is saved again needs no code of its own either.
+    tokenizer.init_kwargs.pop("auto_map", None)
+    return tokenizer
+
+
+@contextmanager
+def _explained(source: str) -> Generator[None]:
+    """Turn whatever the library raises while it reads a tokenizer into a ``DataError`` with the remedy."""
+    try:
+        yield
+    except Exception as error:
+        remedy = (
+            "it brings its own code: set trust_remote_code if you trust that"
+            if "trust_remote_code" in str(error)
+            else "give a directory that holds tokenizer.json, a hub name, or a GGUF file"
+        )
+        reason = " ".join(str(error).split())
+        raise DataError(f"cannot load a tokenizer from {source!r}: {reason}; {remedy}") from error
 
 
 def resolve_mask_token(tokenizer: Any, named: str | None, *, add: bool) -> int | None:

@@ -10,14 +10,17 @@ import torch
 from tide_specs import CheckpointError, ConfigError, Role, Runtime, TextTokenizer, UnavailableError
 
 from ..huggingface import HuggingFace
+from .checks import check_extras, check_model
 from .configs import explained, first_line, made_config, model_class, read_config, split_gguf
 from .denoiser import TransformersDenoiser, denoiser
-from .files import check_source
 from .interface import IMPLEMENTATION, register
+from .lora import add_adapters
 from .network import Network
 from .probe import verify
 from .published import published_class
+from .quantization import quantized_options
 from .saving import record_of
+from .shift import warn_of_shift
 from .tokens import fit_vocabulary, read_tokenizer
 
 
@@ -27,35 +30,41 @@ def load(component: HuggingFace, role: Role, runtime: Runtime) -> TransformersDe
     if reason := component.serves(role):
         raise UnavailableError(f"huggingface as {role}: {reason}")
     if component.model is not None:
-        check_source(
-            component.source,
-            trust_remote_code=runtime.trust_remote_code,
-            recognised=component.family is not None,
-        )
-    tokenizer, native = read_tokenizer(component)
+        check_model(component, trust_remote_code=runtime.trust_remote_code)
+    check_extras(component, runtime.device)
+    tokenizer, native = read_tokenizer(component, trust_remote_code=runtime.trust_remote_code)
     # A student's float32 master weights: at small learning rates most bfloat16 weights would never move.
     dtype = torch.float32 if role == "student" else runtime.dtype
     if component.config is not None:
         model = initialise(component, tokenizer, dtype, runtime.seed)
     else:
-        model = pretrained(component, dtype, trust_remote_code=runtime.trust_remote_code)
+        model = pretrained(component, dtype, runtime)
         fit_vocabulary(model, tokenizer, native)
-    model.to(runtime.device)
+    if component.quantization is None:
+        model.to(runtime.device)
     # A padding_idx keeps the row from learning, and the padding token is often the end-of-turn token.
     model.get_input_embeddings().padding_idx = None
-    prepare(component, model, role, runtime)
+    prepare(component, model, role, runtime, mask_token_id=tokenizer.mask_token_id)
     network = Network(model, runtime.attention)
     verify(network, component)
-    return denoiser(network, tokenizer, record_of(component, tokenizer))
+    loaded = denoiser(network, tokenizer, record_of(component, tokenizer))
+    # A mask token that has just been added has no meaning yet under either shift.
+    if component.model is not None and component.check_shift and tokenizer.vocabulary_size == native:
+        warn_of_shift(loaded, component.model)
+    return loaded
 
 
-def prepare(component: HuggingFace, model: Any, role: Role, runtime: Runtime) -> None:
+def prepare(
+    component: HuggingFace, model: Any, role: Role, runtime: Runtime, *, mask_token_id: int | None = None
+) -> None:
     """Set what is trainable, and the mode."""
     if role == "teacher":
         model.requires_grad_(False)
         model.eval()
         return
     freeze(model, component.freeze)
+    if component.lora is not None:
+        add_adapters(model, component.lora, mask_token_id=mask_token_id, seed=runtime.seed)
     model.train()
     if runtime.gradient_checkpointing:
         _checkpoint_gradients(model)
@@ -102,21 +111,22 @@ def _build(config: Any, dtype: torch.dtype) -> Any:
         ) from error
 
 
-def pretrained(component: HuggingFace, dtype: torch.dtype, *, trust_remote_code: bool) -> Any:
+def pretrained(component: HuggingFace, dtype: torch.dtype, runtime: Runtime) -> Any:
     """Return the pretrained model. Raises ``CheckpointError`` naming the file or the weights that are wrong."""
     source = component.source
-    config = read_config(component, trust_remote_code=trust_remote_code)
+    config = read_config(component, trust_remote_code=runtime.trust_remote_code)
     folder, gguf = split_gguf(source)
     extra: dict[str, Any] = {"use_safetensors": True} if gguf is None else {"gguf_file": gguf}
+    extra |= quantized_options(component.quantization, dtype, runtime.device)
     family = component.family
     kind = model_class(config) if family is None else published_class(family, component.settings, config)
     with explained(source):
         model, report = kind.from_pretrained(
             folder,
             config=config,
-            dtype=dtype,
+            dtype=dtype if gguf is None else torch.float32,  # what a GGUF file is unpacked in
             attn_implementation=IMPLEMENTATION,
-            trust_remote_code=trust_remote_code,
+            trust_remote_code=runtime.trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, by name
             **extra,
@@ -125,7 +135,7 @@ def pretrained(component: HuggingFace, dtype: torch.dtype, *, trust_remote_code:
     if gguf is not None and getattr(model, "hf_quantizer", None) is not None:
         # The weights are plain numbers by now; while it passes for quantized, transformers refuses to save it.
         model.hf_quantizer.remove_quantization_config(model)
-    return model
+    return model if gguf is None else model.to(dtype)
 
 
 def _complain(source: str, model: Any, report: dict[str, Any], *, strict: bool) -> None:
@@ -152,20 +162,39 @@ def _complain(source: str, model: Any, report: dict[str, Any], *, strict: bool) 
 
 def plan(component: HuggingFace) -> dict[str, Any]:
     """Return parameter counts and sizes; the model exists on the meta device only."""
-    if component.config is not None:
-        config = made_config(component, component.tokenizer("student"))
-    else:
-        check_source(component.source, trust_remote_code=False, recognised=component.family is not None)
-        config = read_config(component, trust_remote_code=False)
-    register()
-    with torch.device("meta"):
-        model = _build(config, torch.float32)
+    model = meta_model(component)
     freeze(model, component.freeze)
+    if component.lora is not None:
+        add_adapters(model, component.lora, mask_token_id=0, seed=0)
     parameters = list(model.parameters())
     return {
         "parameters": sum(p.numel() for p in parameters),
         "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-        "hidden_size": config.hidden_size,
-        "layers": config.num_hidden_layers,
+        "hidden_size": model.config.hidden_size,
+        "layers": model.config.num_hidden_layers,
         "vocabulary": int(model.get_output_embeddings().weight.shape[0]),
+        "positions": known_positions(model.config),
     }
+
+
+def known_positions(config: Any) -> int | None:
+    """Return how many positions a model was made for; ``None`` where its rotary positions are scaled to go beyond."""
+    rotary: Any = getattr(config, "rope_parameters", None) or {}
+    kinds = {each.get("rope_type", "default") for each in (rotary, *rotary.values()) if isinstance(each, dict)}
+    found: Any = getattr(config, "max_position_embeddings", None)
+    return int(found) if found and kinds <= {"default"} else None
+
+
+def meta_model(component: HuggingFace) -> Any:
+    """Return the model on the meta device: every shape, no weight."""
+    if component.config is not None:
+        config = made_config(component, component.tokenizer("student"))
+    else:
+        check_model(component, trust_remote_code=False)
+        config = read_config(component, trust_remote_code=False)
+    register()
+    with torch.device("meta"):
+        if (family := component.family) is None:
+            return _build(config, torch.float32)
+        kind = published_class(family, component.settings, config)
+        return kind._from_config(config, attn_implementation=IMPLEMENTATION, dtype=torch.float32)

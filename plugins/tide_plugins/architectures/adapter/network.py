@@ -74,10 +74,11 @@ class Network:
         return hidden if self.transform is None else self.transform(hidden)
 
     def _input(self, ids: Tensor) -> dict[str, Tensor]:
-        if not (self.tied and torch.is_grad_enabled()):
+        weight: Tensor = self.model.get_input_embeddings().weight
+        if not (self.tied and torch.is_grad_enabled() and weight.requires_grad):
             self._head_weight = None
             return {"input_ids": ids}
-        rows, self._head_weight = TiedLookup.apply(ids, self.model.get_input_embeddings().weight)
+        rows, self._head_weight = TiedLookup.apply(ids, weight)
         return {"inputs_embeds": rows}
 
     def head(self) -> Head:

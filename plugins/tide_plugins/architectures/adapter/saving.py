@@ -11,6 +11,7 @@ from tide_specs import Form, TextTokenizer
 
 from ..families.family import Order, Shift
 from ..huggingface import RECORD, HuggingFace
+from .lora import merged_weights
 from .published import restore_published_config
 
 
@@ -42,9 +43,10 @@ def record_of(component: HuggingFace, tokenizer: TextTokenizer) -> Record:
 
 
 def save(model: Any, tokenizer: TextTokenizer, record: Record, path: str) -> None:
-    """Write weights (safetensors), configuration, tokenizer and ``tide.json`` into the directory ``path``."""
+    """Write weights (safetensors, adapters merged in), configuration, tokenizer and ``tide.json`` into ``path``."""
     Path(path).mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(path)
+    merged = merged_weights(model)
+    model.save_pretrained(path, **({} if merged is None else {"state_dict": merged}))
     restore_published_config(model, path)
     tokenizer.save(path)
     (Path(path) / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
