@@ -114,7 +114,7 @@ def write_page(path: str, trace: Mapping[str, Any]) -> None:
 
 def page(trace: Mapping[str, Any]) -> str:
     """Return the page that plays a trace."""
-    before, _, after = files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8").partition(_PLACE)
+    before, _, after = files("tide_core").joinpath(TEMPLATE).read_text(encoding="utf-8").partition(_PLACE)
     return before + embedded(trace) + after
 
 

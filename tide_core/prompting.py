@@ -28,10 +28,21 @@ class Prompting:
         """Return the ids of a prompt. Raises ``ConfigError``, or ``DataError`` where there is no chat template."""
         if not prompt:
             raise ConfigError("--prompt '': is empty; give the text to go on from")
+        _require_text("--prompt", prompt)
+        _require_text("--system", self.system or "")
         if self.infill:
             return _with_gaps(tokenizer, prompt, self.gap)
         ids = _asked(tokenizer, prompt, self.system) if self.chat else tokenizer.encode_prompt([_text(prompt)])
         return _without_mask(tokenizer, prompt, ids)
+
+
+def _require_text(option: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{option}: character {error.start + 1} is not text (bytes that are not UTF-8, or half a pair); convert the text"
+        ) from None
 
 
 def _text(content: str) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -181,6 +182,39 @@ def test_texts_around_gaps_are_encoded_as_training_does(tide) -> None:
         assert tokenizer.decode([i for i in ids if i != mask]).strip() == "def f(x)"
 
 
+TEMPLATE = (
+    "{% for message in messages %}<|endoftext|>{{ message.role }}: {{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|endoftext|>assistant: {% endif %}"
+)
+
+
+def test_a_chat_begins_with_the_system_message(tide, autoregressive: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    model, page = tmp_path / "model", tmp_path / "trace.html"
+    shutil.copytree(autoregressive, model)
+    (model / "chat_template.jinja").write_text(TEMPLATE)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    plain = ("--architecture", "{name: huggingface, form: autoregressive}", "--max-new-tokens", 3, "--chat")
+    for system in (None, "Be brief."):
+        messages = [{"role": "user", "content": "Why?"}]
+        messages = messages if system is None else [{"role": "system", "content": system}, *messages]
+        rendered = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        expected = tokenizer(rendered.removesuffix(" "), add_special_tokens=False)["input_ids"]
+        given = () if system is None else ("--system", system)
+        code, out, err = tide("generate", model, *plain, *given, "-p", "Why?", "--json", "--steps", "--trace", page)
+        assert code == 0, err
+        assert json.loads(out)["written"][0]["first"] == len(expected)
+        assert f'"chat": true, "system": {json.dumps(system)},' in page.read_text()
+    (model / "chat_template.jinja").write_text(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
+    )
+    code, _, err = tide("generate", model, *plain, "--system", "Be brief.", "-p", "Why?")
+    assert code == 2
+    assert "--chat: the chat template of tokenizer" in err and "no system" in err
+    assert "(the template may only refuse --system)" in err
+
+
 # On a terminal.
 
 
@@ -205,6 +239,7 @@ class Watched(GenerationDisplay):
     def __init__(self, console: Console) -> None:
         super().__init__(console, clock=iter(range(10**6)).__next__)
         self.pictures: list[list[str]] = []
+        self.told = ""
 
     def _draw(self) -> None:
         super()._draw()
@@ -221,6 +256,7 @@ def watched(tide, monkeypatch: pytest.MonkeyPatch, *given: object, width: int = 
     monkeypatch.setattr("tide_core.cli.generate.sys", type("Sys", (), {"stdout": Terminal(), "stdin": None}))
     code, _, err = tide("generate", *given)
     assert code == 0, err
+    display.told = "".join(line for line in err.splitlines(True) if line.startswith("note"))
     return display
 
 
@@ -262,6 +298,17 @@ def test_a_text_cannot_steer_the_terminal(tide, monkeypatch: pytest.MonkeyPatch)
     assert not [line for picture in display.pictures for line in picture if "\x1b" in line]
 
 
+def test_a_terminal_is_told_that_there_is_nothing_to_draw(tide, monkeypatch: pytest.MonkeyPatch) -> None:
+    display = watched(tide, monkeypatch, *arguments(sampler="earlier"), "-p", "a")
+    assert (display.pictures, display.steps) == ([], 0)
+    assert display.told == "note: sampler 'earlier' does not tell of its steps, so only its result can be shown\n"
+    assert "note" not in watched(tide, monkeypatch, *arguments("abc"), "-p", "a").told
+
+
+def test_no_live_draws_nothing(tide, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watched(tide, monkeypatch, *arguments("abc"), "-p", "a", "--no-live").pictures == []
+
+
 def test_on_a_pipe_nothing_is_animated(tide, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, err = tide("generate", *arguments(), "-p", "a")
     assert (code, out) == (0, TEXT + "\n")
@@ -293,6 +340,20 @@ ERRORS = {
 }
 
 
+def test_a_prompt_that_is_not_text(tide, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "character 3 is not text (bytes that are not UTF-8, or half a pair); convert the text"
+    code, out, err = tide("generate", DEMO / "teacher", "-p", "ab\udcff")
+    assert (code, out, err) == (2, "", f"--prompt: {message}\n")
+    code, out, err = tide("generate", DEMO / "teacher", "-p", "ab", "--chat", "--system", "ab\ud800")
+    assert (code, out, err) == (2, "", f"--system: {message}\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\xff"), encoding="utf-8"))
+    code, out, err = tide("generate", DEMO / "teacher")
+    assert (code, out, err) == (2, "", f"--prompt: {message}\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    code, out, err = tide("generate", DEMO / "teacher")
+    assert (code, out, err) == (2, "", "--prompt '': is empty; give the text to go on from\n")
+
+
 def test_a_prompt_that_holds_the_mask_token_is_refused() -> None:
     from tide_core.prompting import Prompting
     from tide_specs import ConfigError
@@ -307,7 +368,9 @@ def test_a_prompt_that_holds_the_mask_token_is_refused() -> None:
     assert Prompting().encode(tokenizer, "ab") == [1, 5, 5]
     assert Prompting(infill=True).encode(tokenizer, "a<gap:2>b") == [1, 5, 7, 7, 5]
     for prompting, prompt in ((Prompting(), "a?"), (Prompting(chat=True), "a?"), (Prompting(infill=True), "<gap>?")):
-        with pytest.raises(ConfigError, match=r"contains the model's mask token, .* mark gaps as <gap:8> with --infill"):
+        with pytest.raises(
+            ConfigError, match=r"contains the model's mask token, .* mark gaps as <gap:8> with --infill"
+        ):
             prompting.encode(tokenizer, prompt)
     tokenizer.mask_token_id = None
     with pytest.raises(ConfigError, match="--infill: the model has no mask token"):

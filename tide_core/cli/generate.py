@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -153,7 +154,7 @@ def _require_sense(
 
 
 @contextlib.contextmanager
-def _display(plain: bool) -> Iterator[GenerationDisplay | None]:
+def _display(plain: bool) -> Generator[GenerationDisplay | None]:
     """Show the texts coming about: on a terminal that can, and if nobody reads the texts through a pipe."""
     from ..generation_display import GenerationDisplay
 
@@ -206,6 +207,8 @@ def _prompts(given: Sequence[str]) -> list[str]:
         return list(given)
     if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("nothing to go on from: give a prompt with -p TEXT, or pipe one in")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is no text is named when the prompt is encoded
     return [sys.stdin.read()]
 
 
