@@ -22,15 +22,46 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "examples" / "demo" / "cross_entropy.yaml"
 ASSETS = ROOT / "docs" / "assets"
+CSV = ASSETS / "objectives.csv"
 
 OBJECTIVES = {
     "cross_entropy": "[cross_entropy]",
     "tide_cross": "[cross_entropy, {name: reverse_calm, temperature: 2}]",
     "tide_cross_corrected": "[cross_entropy, {name: bernoulli_kl, direction: forward, temperature: 1, weight: 3}]",
+    "forward_kl": "[cross_entropy, {name: forward_kl, temperature: 2, weight: 3}]",
 }
 BASELINE = "cross_entropy"
-REGIMES = {"little data": (400, 150), "few steps": (8000, 50)}
-"""Name -> (functions to learn from, optimizer steps)."""
+TOKEN_BY_TOKEN = frozenset({"forward_kl"})
+"""Objectives that compare whole distributions, and so need one vocabulary."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """``examples``: functions to learn from; ``steps`` of the optimizer; ``settings``: what differs from the demo."""
+
+    examples: int
+    steps: int
+    settings: tuple[str, ...] = ()
+    one_vocabulary: bool = False
+
+    def objectives(self) -> list[str]:
+        return [name for name in OBJECTIVES if self.one_vocabulary or name not in TOKEN_BY_TOKEN]
+
+    def alignment(self, objective: str) -> str:
+        return "shared_vocabulary" if objective in TOKEN_BY_TOKEN else "byte_chunks"
+
+
+BOTH_WAYS = ("student.form=bidirectional", "student.block_size=null")
+"""The student reads the noised text on both sides of a gap, as the teacher does."""
+ONE_VOCABULARY = ("student.tokenizer_from=examples/demo/teacher-tokenizer", "data.max_length=144")
+
+REGIMES = {
+    "little data": Regime(400, 150),
+    "few steps": Regime(8000, 50),
+    "many passes": Regime(400, 400),
+    "many passes, both ways": Regime(400, 400, BOTH_WAYS),
+    "many passes, both ways, one vocabulary": Regime(400, 400, (*BOTH_WAYS, *ONE_VOCABULARY), one_vocabulary=True),
+}
 
 
 @dataclass(frozen=True)
@@ -54,11 +85,13 @@ class Cell:
         return self.log.exists() and '"status": "finished"' in self.log.read_text()
 
     def run(self) -> None:
-        examples, steps = REGIMES[self.regime]
+        regime = REGIMES[self.regime]
         settings = [
+            *regime.settings,
             f"losses={OBJECTIVES[self.objective]}",
-            f"data.max_examples={examples}",
-            f"training.steps={steps}",
+            f"alignment={regime.alignment(self.objective)}",
+            f"data.max_examples={regime.examples}",
+            f"training.steps={regime.steps}",
             f"training.seed={self.seed}",
             "training.workers=0",
             "evaluation[0].score_teacher=false",  # it is the same for every cell; the demo prints it
@@ -107,6 +140,15 @@ def rows(cells: Iterable[Cell]) -> Iterator[dict[str, object]]:
             }
 
 
+def others(regimes: Sequence[str]) -> Iterator[dict[str, object]]:
+    """Rows on record of regimes that were not asked for: they stay as they are."""
+    if CSV.exists():
+        with CSV.open(newline="") as file:
+            yield from (
+                row for row in csv.DictReader(file) if row["regime"] in REGIMES and row["regime"] not in regimes
+            )
+
+
 def paired(table: Sequence[dict[str, object]], regime: str, objective: str, metric: str) -> list[float]:
     """Difference against the baseline, seed by seed."""
     value = {(r["regime"], r["objective"], r["seed"]): float(str(r[metric])) for r in table}
@@ -123,14 +165,14 @@ T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 
 
 
 def markdown(table: Sequence[dict[str, object]]) -> Iterator[str]:
-    for regime, (examples, steps) in REGIMES.items():
+    for regime, its in REGIMES.items():
         here = [r for r in table if r["regime"] == regime]
         if not here:
             continue
-        yield f"### {regime}: {examples:,} functions, {steps} steps\n"
+        yield f"## {regime}: {its.examples:,} functions, {its.steps} steps\n"
         yield "| objective | bits per byte (mean, sd) | against cross-entropy (95 % interval) | KL to the teacher | seeds |"
         yield "|---|---|---|---|---|"
-        for objective in OBJECTIVES:
+        for objective in its.objectives():
             values = [float(str(r["bits_per_byte"])) for r in here if r["objective"] == objective]
             if values:
                 yield _line(table, regime, objective, values, here)
@@ -157,19 +199,21 @@ def _line(
 
 
 def plot(cells: Sequence[Cell], path: Path) -> None:
-    """Cross-entropy of the first regime's seed-0 runs over steps."""
+    """Cross-entropy of the first regime's seed-0 runs over steps; nothing where they were not asked for."""
+    drawn = [cell for cell in cells if cell.seed == 0 and cell.regime == next(iter(REGIMES)) and cell.finished()]
+    if not drawn:
+        return
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 3.6))
-    for cell in cells:
-        if cell.seed == 0 and cell.regime == next(iter(REGIMES)) and cell.finished():
-            events = [json.loads(line) for line in cell.log.read_text().splitlines()]
-            logged = [e for e in events if e["event"] == "metrics_logged"]
-            curve = [e["metrics"]["loss/cross_entropy"] for e in logged]
-            axes.plot([e["step"] for e in logged], curve, label=cell.objective, linewidth=1.2)
+    for cell in drawn:
+        events = [json.loads(line) for line in cell.log.read_text().splitlines()]
+        logged = [e for e in events if e["event"] == "metrics_logged"]
+        curve = [e["metrics"]["loss/cross_entropy"] for e in logged]
+        axes.plot([e["step"] for e in logged], curve, label=cell.objective, linewidth=1.2)
     axes.set_xlabel("step")
     axes.set_ylabel("masked cross-entropy, nats per token")
     axes.legend(fontsize=7)
@@ -183,12 +227,12 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--regimes", nargs="*", default=list(REGIMES), choices=list(REGIMES))
     arguments = parser.parse_args()
-    grid = itertools.product(arguments.regimes, range(arguments.seeds), OBJECTIVES)
-    cells = [Cell(regime, objective, seed) for regime, seed, objective in grid]
+    grid = itertools.product(arguments.regimes, range(arguments.seeds))
+    cells = [Cell(regime, objective, seed) for regime, seed in grid for objective in REGIMES[regime].objectives()]
     run_all(cells, arguments.parallel)
-    table = list(rows(cells))
+    table = sorted([*others(arguments.regimes), *rows(cells)], key=lambda row: list(REGIMES).index(str(row["regime"])))
     ASSETS.mkdir(parents=True, exist_ok=True)
-    with (ASSETS / "objectives.csv").open("w", newline="") as file:
+    with CSV.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(table[0]))
         writer.writeheader()
         writer.writerows(table)

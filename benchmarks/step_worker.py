@@ -152,11 +152,13 @@ class Worker:
         with FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
             loss = step()
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.stack([g.norm() for g in gradients]).double().norm()
+        norm = float(torch.stack([g.norm() for g in gradients]).double().norm())
+        del gradients, step
+        self._rest()
         return {
             "flops": counter.get_total_flops(),
             "loss": loss,
-            "gradient": float(norm),
+            "gradient": norm,
             **self._facts(number, rounds),
         }
 
