@@ -9,6 +9,7 @@ import dataclasses
 import enum
 import inspect
 import json
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def surface() -> dict[str, Any]:
 def described(thing: Any) -> Any:
     if isinstance(thing, type):
         return described_class(thing)
+    if typing.get_origin(thing) is not None:  # an alias, e.g. Callable[[SamplingStep], None]
+        return str(thing)
     if callable(thing) and hasattr(thing, "__name__"):
         return str(inspect.signature(thing))
     if isinstance(thing, str | dict):
