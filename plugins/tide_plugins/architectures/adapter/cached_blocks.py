@@ -26,8 +26,8 @@ def serves(backend: AttentionBackend, device: torch.device, dtype: torch.dtype) 
     options = AttentionOptions(scale=0.125)
 
     def attended(by: AttentionBackend) -> Tensor:
-        given = (each.to(device, dtype) for each in (query, key, value))
-        return by.attend(*given, layout, options).float()
+        q, k, v = (each.to(device, dtype) for each in (query, key, value))
+        return by.attend(q, k, v, layout, options).float()
 
     try:
         return bool(torch.isclose(attended(backend), attended(Eager()), rtol=_TOLERANCE, atol=_TOLERANCE).all())

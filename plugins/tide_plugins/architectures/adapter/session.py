@@ -80,11 +80,9 @@ class CachedSession(DecodingSession):
     def _append(self, clean: Tensor, lengths: Tensor | None) -> Tensor:
         count, before = clean.shape[1], self.lengths
         added = torch.full_like(before, count) if lengths is None else lengths.to(before)
-        whole = self.block_size is not None and not self.causal
-        if whole and bool(((before % self.block_size > 0) & (added > 0)).any()):
-            raise ValueError(
-                f"a row ends inside a block of {self.block_size}: only whole blocks can be followed by more"
-            )
+        block = None if self.causal else self.block_size
+        if block is not None and bool(((before % block > 0) & (added > 0)).any()):
+            raise ValueError(f"a row ends inside a block of {block}: only whole blocks can be followed by more")
         native = self._native(clean, lengths, self._positions(clean), blocks=True)
         even = lengths is None and bool((before == self.filled).all())
         self.lengths = before + added
