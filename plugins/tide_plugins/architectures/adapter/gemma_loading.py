@@ -169,7 +169,7 @@ def _initialise(config: Any, dtype: torch.dtype, seed: int) -> Any:
 def _build(config: Any, dtype: torch.dtype) -> Any:
     kind = _model_class()
     try:
-        return kind._from_config(config, dtype=dtype, **_implementations(dtype))
+        return kind._from_config(config, dtype=dtype, **_implementations(config, dtype))
     except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, AssertionError) as error:
         raise ConfigError(f"diffusion_gemma: config: {first_line(error)}") from error
 
@@ -182,7 +182,7 @@ def _pretrained(source: str, config: Any, dtype: torch.dtype) -> Any:
             source,
             config=config,
             dtype=dtype,
-            **_implementations(dtype),
+            **_implementations(config, dtype),
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, by name
             use_safetensors=True,
@@ -205,9 +205,14 @@ def _complain(source: str, report: Mapping[str, Any]) -> None:
         )
 
 
-def _implementations(dtype: torch.dtype) -> dict[str, str]:
-    """Return what computes attention and experts; torch's grouped product, the library's choice, has no float64."""
-    experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
+def _implementations(config: Any, dtype: torch.dtype) -> dict[str, str]:
+    """Return what computes attention and experts.
+
+    torch's grouped product, the library's choice for experts, has no float64 and wants rows of whole 16 bytes.
+    """
+    widths = (config.text_config.hidden_size, config.text_config.moe_intermediate_size)
+    odd = dtype == torch.float64 or any(width * dtype.itemsize % 16 for width in widths)
+    experts = {"experts_implementation": "eager"} if odd else {}
     return {"attn_implementation": IMPLEMENTATION, **experts}
 
 
