@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from . import catalogue, checks, commands, configuration, files, hooks
+from . import catalogue, checks, commands, configuration, families, files, hooks
 
 DIRECTIVES: dict[str, Callable[..., str]] = {
     "bundled": catalogue.bundled,
@@ -17,6 +17,7 @@ DIRECTIVES: dict[str, Callable[..., str]] = {
     "common_checks": checks.common_checks,
     "commands": commands.commands,
     "example": hooks.example,
+    "families": families.families,
     "file": files.file,
     "hook": hooks.component_hook,
     "hooks": hooks.all_hooks,

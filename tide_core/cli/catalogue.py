@@ -90,7 +90,14 @@ def _ports(cls: type[Component]) -> dict[str, Any]:
     """Class variables that say how a component fits others: what it yields, compares, serves."""
     names = sorted(set(cls.__class_vars__) - COMMON)
     values = {name: getattr(cls, name, None) for name in names if not name.startswith("_")}
-    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()}
+    return {name: _port(value) for name, value in values.items()}
+
+
+def _port(value: Any) -> Any:
+    """A class variable as plain data: objects that have a name are told by it."""
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return [getattr(item, "name", item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def overview(found: list[dict[str, Any]], registry: Registry, console: Console) -> None:

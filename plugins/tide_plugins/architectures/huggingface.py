@@ -124,7 +124,8 @@ class HuggingFace(Architecture):
     )
     lora: Lora | None = Field(
         default=None,
-        description="student only: train low-rank adapters (and the mask token's row) instead of all weights",
+        description="student only: {rank: 16, alpha: 32, dropout: 0, targets: []} trains low-rank adapters, and the mask "
+        "token's row, instead of all weights",
     )
     quantization: Literal["4bit", "8bit"] | None = Field(
         default=None, description="teacher only: hold the weights in 4 or 8 bits, through bitsandbytes on CUDA"

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from tide_plugins.attention.eager import Eager
 from tide_specs import ConfigError, Message
 
 from ..families.family import Shift
@@ -104,7 +107,8 @@ def warn_of_shift(model: TransformersDenoiser, name: str) -> ShiftFinding | None
     if rows is None:
         return None
     ids, lengths = rows
-    compared = _compare(model, ids, lengths, _masked(ids, lengths, None, ratio=0.3, seed=0))
+    with _plain_attention(model):
+        compared = _compare(model, ids, lengths, _masked(ids, lengths, None, ratio=0.3, seed=0))
     finding = min(
         (_finding(model, compared[compared[:, 0] == row]) for row in (0, 1)), key=lambda f: min(f.none, f.right)
     )
@@ -115,6 +119,17 @@ def warn_of_shift(model: TransformersDenoiser, name: str) -> ShiftFinding | None
             finding,
         )
     return finding
+
+
+@contextmanager
+def _plain_attention(model: TransformersDenoiser) -> Generator[None]:
+    """Two short rows are not worth the kernels that a backend would compile for them."""
+    network = model.network
+    usual, network.attention = network.attention, Eager()
+    try:
+        yield
+    finally:
+        network.attention = usual
 
 
 def _rows(model: TransformersDenoiser) -> tuple[Tensor, Tensor] | None:
