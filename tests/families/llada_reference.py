@@ -94,7 +94,9 @@ def rows(vocabulary: int, length: int = 12) -> dict[str, Any]:
     return {"noised": noised, "clean": clean, "lengths": torch.tensor([length, length - 5])}
 
 
-def write(folder: Path, settings: Mapping[str, Any], weights: Weights, special: tuple[str, ...], shards: int = 2) -> Path:
+def write(
+    folder: Path, settings: Mapping[str, Any], weights: Weights, special: tuple[str, ...], shards: int = 2
+) -> Path:
     """Write a checkpoint whose tokenizer has ids 0 to 256 for bytes and the end of text, then the special tokens."""
     write_checkpoint(folder, settings, weights, tokenizer=None, shards=shards)
     tokenizer_files(folder, added=special)

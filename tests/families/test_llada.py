@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from tide_plugins.architectures.families import recognise
-from tide_specs import CheckpointError
+from tide_plugins.architectures.huggingface import HuggingFace
+from tide_specs import CheckpointError, Example, Message
 
 SPECIAL = ("<|eot_id|>", "<|mdm_mask|>")
 SETTINGS: dict[str, Any] = {
@@ -150,6 +151,17 @@ def test_logits_equal_the_description(changes: dict[str, Any], tmp_path: Path) -
         torch.testing.assert_close(found[row, :length], expected[row, :length], rtol=1e-9, atol=1e-10)
 
 
+def test_a_tokenizer_without_a_template_gets_the_markers(tmp_path: Path) -> None:
+    folder, _, _ = make(tmp_path / "llada")
+    tokenizer: Any = HuggingFace(model=str(folder)).tokenizer("teacher")
+    turns = [("user", "Hi"), ("assistant", " there ")]
+    example = Example(key="e", messages=[Message(role=role, content=content) for role, content in turns])
+    assert tokenizer.tokenizer.decode(tokenizer.encode([example])[0].ids) == (
+        "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n there <|eot_id|>"
+    )
+
+
 def test_both_variants_read_the_same_way(tmp_path: Path) -> None:
     folder, _, _ = make(tmp_path / "llada")
     found = [logits(load(folder, variant=variant), **rows(256)) for variant in ("native", "published")]
@@ -169,10 +181,10 @@ def test_saved_as_it_was_published(tied: bool, tmp_path: Path) -> None:
     assert torch.equal(logits(load(tmp_path / "saved"), **batch), logits(model, **batch))
 
 
-@pytest.mark.parametrize("markers", [("model_type",), ("architectures",), ("auto_map",)])
-def test_recognised_by_one_marker(markers: tuple[str, ...]) -> None:
-    settings = {n: v for n, v in SETTINGS.items() if n in markers or n not in ("model_type", "architectures", "auto_map")}
-    family = recognise(settings)
+@pytest.mark.parametrize("marker", ["model_type", "architectures", "auto_map"])
+def test_recognised_by_one_marker(marker: str) -> None:
+    others = {"model_type", "architectures", "auto_map"} - {marker}
+    family = recognise({name: value for name, value in SETTINGS.items() if name not in others})
     assert family is not None
     assert family.name == "llada"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from llada_reference import (
 )
 from torch import Tensor
 from torch.nn.functional import linear
+from transformers import core_model_loading
 
 from tide_plugins.architectures.families import recognise
 from tide_plugins.architectures.huggingface import HuggingFace
-from tide_specs import CheckpointError
+from tide_plugins.attention.eager import Eager
+from tide_specs import CheckpointError, Example, Message, Runtime
 from tide_specs.testing.checks.architecture_session import check_session
 
 SPECIAL = ("<|role_end|>", "<|mask|>")
@@ -92,7 +95,8 @@ def mlp_shapes(settings: dict[str, Any], prefix: str, inner: int) -> dict[str, t
 def layer_shapes(settings: dict[str, Any], number: int) -> dict[str, tuple[int, ...]]:
     """One layer of the published class, with its buffer."""
     layer, width, size = f"model.layers.{number}", settings["hidden_size"], settings["head_dim"]
-    heads, fused = settings["num_attention_heads"], settings["num_attention_heads"] + 2 * settings["num_key_value_heads"]
+    heads = settings["num_attention_heads"]
+    fused = heads + 2 * settings["num_key_value_heads"]
     named: dict[str, tuple[int, ...]] = {
         f"{layer}.attention.query_key_value.weight": (fused * size, width),
         f"{layer}.attention.dense.weight": (width, heads * size),
@@ -151,7 +155,9 @@ def routed(settings: dict[str, Any], weights: Weights, states: Tensor, prefix: s
     return result.view_as(states)
 
 
-def attention(settings: dict[str, Any], weights: Weights, states: Tensor, layer: str, at: Tensor, sees: Tensor) -> Tensor:
+def attention(
+    settings: dict[str, Any], weights: Weights, states: Tensor, layer: str, at: Tensor, sees: Tensor
+) -> Tensor:
     """Fused projections, norms per head, rotation of the first part of each head."""
     size, heads, shared = settings["head_dim"], settings["num_attention_heads"], settings["num_key_value_heads"]
     name = f"{layer}.attention"
@@ -189,7 +195,12 @@ def compare(found: Tensor, wanted: Tensor, lengths: Tensor) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"use_qkv_bias": True, "use_qk_norm": False}, {"num_experts_per_tok": 1, "head_dim": 8}, {"num_experts": None}],
+    [
+        {},
+        {"use_qkv_bias": True, "use_qk_norm": False},
+        {"num_experts_per_tok": 1, "head_dim": 8},
+        {"num_experts": None},
+    ],
     ids=["published", "with biases", "one expert", "dense"],
 )
 def test_full_attention_equals_the_description(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -257,6 +268,35 @@ def test_saved_as_it_was_published(changes: dict[str, Any], tmp_path: Path) -> N
     assert torch.equal(logits(again, **rows(256, 40)), logits(model, **rows(256, 40)))
 
 
+def test_a_tokenizer_without_a_template_gets_the_markers(tmp_path: Path) -> None:
+    folder, _, _ = make(tmp_path / "llada2")
+    tokenizer: Any = HuggingFace(model=str(folder)).tokenizer("teacher")
+    turns = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello")]
+    example = Example(key="e", messages=[Message(role=role, content=content) for role, content in turns])
+    assert tokenizer.tokenizer.decode(tokenizer.encode([example])[0].ids) == (
+        "<role>SYSTEM</role>Be brief.<|role_end|><role>HUMAN</role>Hi<|role_end|><role>ASSISTANT</role>Hello<|role_end|>"
+    )
+
+
+def test_experts_are_merged_as_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _, weights = make(tmp_path / "llada2", num_hidden_layers=9, vocab_size=260)
+    alive, peak = [0], [0]
+    native = core_model_loading._materialize_copy
+
+    def counted(*given: Any, **options: Any) -> Tensor:
+        tensor = native(*given, **options)
+        alive[0] += tensor.nbytes
+        peak[0] = max(peak[0], alive[0])
+        weakref.finalize(tensor, lambda size=tensor.nbytes: alive.__setitem__(0, alive[0] - size))
+        return tensor
+
+    monkeypatch.setattr(core_model_loading, "_materialize_copy", counted)
+    runtime = Runtime(device=torch.device("cpu"), dtype=torch.float32, attention=Eager())
+    HuggingFace(model=str(folder)).load("teacher", runtime)
+    apart = sum(4 * tensor.numel() for name, tensor in weights.items() if ".experts." in name)
+    assert 0 < peak[0] < apart / 4
+
+
 @pytest.mark.parametrize("marker", ["model_type", "architectures", "auto_map"])
 def test_recognised_by_one_marker(marker: str) -> None:
     markers = ("model_type", "architectures", "auto_map")
@@ -302,7 +342,7 @@ def test_what_glm4_moe_cannot_express_is_refused(name: str, value: object, says:
 
 
 def test_settings_left_out_take_the_published_defaults() -> None:
-    left_out = ("head_dim", "n_group", "topk_group", "routed_scaling_factor", "partial_rotary_factor", "first_k_dense_replace")
+    left_out = ["head_dim", "n_group", "topk_group", "routed_scaling_factor", "partial_rotary_factor", "first_k_dense_replace"]
     settings = {name: value for name, value in SETTINGS.items() if name not in left_out}
     family = recognise(settings)
     assert family is not None

@@ -72,7 +72,8 @@ def attention_shapes(settings: dict[str, Any], layer: str) -> dict[str, tuple[in
     """Projections, with biases where the settings say so, and norms per head."""
     width, heads = settings["hidden_size"], settings["num_attention_heads"]
     size = width // heads
-    out = {"q": width, "k": size * settings["num_key_value_heads"], "v": size * settings["num_key_value_heads"], "o": width}
+    narrow = size * settings["num_key_value_heads"]
+    out = {"q": width, "k": narrow, "v": narrow, "o": width}
     found = {f"{layer}.self_attn.{part}_proj.weight": (rows, width) for part, rows in out.items()}
     if settings["attention_bias"]:
         found |= {f"{layer}.self_attn.{part}_proj.bias": (rows,) for part, rows in out.items()}
@@ -238,7 +239,7 @@ def test_misnumbered_experts_are_named(tmp_path: Path) -> None:
 def test_a_bias_that_the_settings_deny_is_left_over(tmp_path: Path) -> None:
     _, settings, weights = make(tmp_path / "whole")
     folder = write(tmp_path / "wrong", {**settings, "moe_router_enable_expert_bias": False}, weights, SPECIAL)
-    with pytest.raises(CheckpointError, match="no place.*expert_bias"):
+    with pytest.raises(CheckpointError, match=r"no place.*expert_bias"):
         load(folder)
 
 

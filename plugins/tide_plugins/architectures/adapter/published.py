@@ -11,6 +11,7 @@ import torch
 from ..families.family import Family, Settings
 from .configs import model_class
 from .names import check_names
+from .streaming import in_turn
 
 _PUBLISHED = "_tide_published"
 """Attribute of a model class that holds its family and the ``config.json`` it was read with."""
@@ -33,7 +34,8 @@ def published_class(family: Family, settings: Settings, config: Any) -> Any:
 
     def read(cls: Any, source: str, *arguments: Any, config: Any, **options: Any) -> Any:
         check_names(source, cls, config, family.title)
-        return native.from_pretrained.__func__(cls, source, *arguments, config=config, **options)
+        with in_turn(family, config):
+            return native.from_pretrained.__func__(cls, source, *arguments, config=config, **options)
 
     own = {"__init__": build, "from_pretrained": classmethod(read), "__module__": native.__module__}
     kind: Any = type(name, (native,), {**own, _PUBLISHED: (family, settings)})

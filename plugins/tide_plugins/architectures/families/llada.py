@@ -8,8 +8,14 @@ from typing import Any, ClassVar
 from tide_specs import CheckpointError
 
 from .family import Family, Semantics, Settings, Variant, published_classes
+from .llada2 import ROLES
 from .requirements import Only, refuse_others, required
 
+_HEADERS = (
+    "{% for message in messages %}{{ bos_token if loop.first and bos_token is defined else '' }}"
+    "{{ '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' + message.content + '<|eot_id|>' }}{% endfor %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' if add_generation_prompt else '' }}"
+)
 _NO = Only(values=(False, None), default=False)
 _MOE_CLASSES = frozenset({"LLaDAMoEModel", "LLaDAMoEModelLM"})
 
@@ -28,6 +34,7 @@ class Llada(Family):
     class_names: ClassVar[frozenset[str]] = frozenset({"LLaDAModel", "LLaDAModelLM"})
     mask_token: ClassVar[str | None] = "<|mdm_mask|>"
     end_of_turn: ClassVar[str | None] = "<|eot_id|>"
+    chat_template: ClassVar[str | None] = _HEADERS
 
     _expressible: ClassVar[dict[str, Only]] = {
         "block_type": Only(values=("llama",), default="sequential"),
@@ -125,6 +132,7 @@ class LladaMoe(Family):
     class_names: ClassVar[frozenset[str]] = _MOE_CLASSES
     mask_token: ClassVar[str | None] = "<|mask|>"
     end_of_turn: ClassVar[str | None] = "<|role_end|>"
+    chat_template: ClassVar[str | None] = ROLES
 
     # Ignored by the published code, hence here: norm_topk_prob, moe_router_score_function, routed_scaling_factor,
     # router_num_group, router_topk_group, use_cache.

@@ -11,6 +11,13 @@ from .requirements import Only, refuse_others, required
 BLOCK = 32
 """Tokens of a block; ``config.json`` does not say it, the authors' training and decoding do."""
 
+ROLES = (
+    "{% set names = {'system': 'SYSTEM', 'user': 'HUMAN', 'assistant': 'ASSISTANT'} %}{% for message in messages %}"
+    "{{ '<role>' + names[message.role] + '</role>' + message.content + '<|role_end|>' }}{% endfor %}"
+    "{{ '<role>ASSISTANT</role>' if add_generation_prompt else '' }}"
+)
+"""Chat template of Ling's markers, for tokenizers without one."""
+
 
 class Llada2(Family):
     """LLaDA2.0-mini and -flash: sigmoid experts in groups, partial rotary positions, attention causal over blocks of 32."""
@@ -21,6 +28,7 @@ class Llada2(Family):
     class_names: ClassVar[frozenset[str]] = frozenset({"LLaDA2MoeModel", "LLaDA2MoeModelLM"})
     mask_token: ClassVar[str | None] = "<|mask|>"
     end_of_turn: ClassVar[str | None] = "<|role_end|>"
+    chat_template: ClassVar[str | None] = ROLES
 
     # Ignored by the published code, hence here: norm_topk_prob, score_function, moe_router_enable_expert_bias,
     # moe_shared_expert_intermediate_size, router_dtype, norm_head, embedding_dropout, output_dropout,
