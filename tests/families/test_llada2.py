@@ -342,7 +342,14 @@ def test_what_glm4_moe_cannot_express_is_refused(name: str, value: object, says:
 
 
 def test_settings_left_out_take_the_published_defaults() -> None:
-    left_out = ["head_dim", "n_group", "topk_group", "routed_scaling_factor", "partial_rotary_factor", "first_k_dense_replace"]
+    left_out = [
+        "head_dim",
+        "n_group",
+        "topk_group",
+        "routed_scaling_factor",
+        "partial_rotary_factor",
+        "first_k_dense_replace",
+    ]
     settings = {name: value for name, value in SETTINGS.items() if name not in left_out}
     family = recognise(settings)
     assert family is not None
