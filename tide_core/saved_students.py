@@ -71,7 +71,9 @@ def _run_of(model: Path) -> Mapping[str, Any] | None:
 
 
 def student_architecture(student: SavedStudent, registry: Registry, given: str | None = None) -> Architecture:
-    """Return the architecture that loads a student: the one ``given``, or its run's, or ``huggingface``.
+    """Return the architecture that loads a student: the one ``given``, or its run's, or the one that recognises its files.
+
+    ``huggingface`` where none does.
 
     ``given``: a name, or a mapping with name and options, as YAML. Raises ``ConfigError``.
     """
@@ -81,7 +83,16 @@ def student_architecture(student: SavedStudent, registry: Registry, given: str |
     if student.run is not None:
         recorded: Architecture = registry.build("architecture", student.run["student"])
         return recorded.saved_at(path)
-    return registry.build("architecture", {"name": DEFAULT_ARCHITECTURE, "model": path})
+    named = (name for name, cls in registry.classes("architecture").items() if _recognises(cls, path))
+    return registry.build("architecture", {"name": next(named, DEFAULT_ARCHITECTURE), "model": path})
+
+
+def _recognises(cls: type[Any], path: str) -> bool:
+    """Ask an architecture; one that fails to answer does not know the directory."""
+    try:
+        return bool(cls.recognises(path))
+    except Exception:  # a plugin's fault must not keep another's model from loading
+        return False
 
 
 def _options(given: str) -> Mapping[str, Any]:

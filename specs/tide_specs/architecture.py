@@ -18,6 +18,19 @@ class Architecture(Component):
     roles: ClassVar[frozenset[Role]] = frozenset({"teacher", "student"})
     """The roles that this family can play at all; ``serves`` may narrow them by options."""
 
+    @classmethod
+    def recognises(cls, path: str) -> bool:
+        """Return whether the model directory ``path`` can only be of this family, by the files that name it.
+
+        Where nothing else says what a directory holds, the architecture that recognises it loads it. Must not raise.
+        """
+        return False
+
+    @property
+    def usual_sampler(self) -> str:
+        """Name of the sampler that lets this model write where the user names none."""
+        return "autoregressive" if self.denoiser_form == "autoregressive" else "block"
+
     def serves(self, role: Role) -> str | None:
         """Return ``None`` when this component, with these options, can play ``role``, otherwise the reason."""
         return None if role in self.roles else f"it serves only as {' or '.join(sorted(self.roles))}"

@@ -240,12 +240,12 @@ def _samplers(
     """Build each model's sampler, with those options that it has; one that none of them has is an error."""
     from tide_specs import ConfigError
 
-    from .generate import _options
+    from .generate import sampler_options
 
-    wanted = _options(options)
+    wanted = sampler_options(options)
     if "cache" in wanted:
         raise ConfigError("--set cache: say it with --cache on, --cache off or --cache both")
-    names = ["autoregressive" if a.denoiser_form == "autoregressive" else name or "block" for a in architectures]
+    names = [a.usual_sampler if a.denoiser_form == "autoregressive" else name or a.usual_sampler for a in architectures]
     known = {each: type(registry.build("sampler", each)).model_fields for each in names}
     for option in wanted:
         if not any(option in fields for fields in known.values()):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Fill the gaps of the prompts: <gap:12> is one of 12 tokens, <gap> one of --max-new-tokens.",
 )
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=128, show_default=True)
-@click.option("--sampler", metavar="NAME", help="Default: autoregressive or block, as the model's form asks for.")
+@click.option("--sampler", metavar="NAME", help="Default: what the model asks for, e.g. autoregressive or block.")
 @click.option(
     "--set", "options", multiple=True, metavar="OPTION=VALUE", help="An option of the sampler, e.g. temperature=0.7."
 )
@@ -173,13 +173,11 @@ def _say_silent(sampler: str, recorder: Recorder | None, display: GenerationDisp
 
 
 def _sampler(architecture: Any, registry: Any, name: str | None, options: Sequence[str]) -> Any:
-    """Build the sampler: by default the one that the model's form asks for."""
-    form = architecture.denoiser_form
-    usual = "autoregressive" if form == "autoregressive" else "block"
-    return registry.build("sampler", {"name": name or usual, **_options(options)})
+    """Build the sampler: by default the one that the model asks for."""
+    return registry.build("sampler", {"name": name or architecture.usual_sampler, **sampler_options(options)})
 
 
-def _options(texts: Sequence[str]) -> dict[str, Any]:
+def sampler_options(texts: Sequence[str]) -> dict[str, Any]:
     """``["temperature=0.7"]`` -> ``{"temperature": 0.7}``; values are read as in a run file."""
     import yaml
 

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from tide_specs import Architecture, Corruption, Denoiser, Evaluator, Form, Mix, Role, Runtime, TextTokenizer
 
-from .huggingface import read_settings
+from .huggingface import read_settings, settings_or_none
 
 CANVAS_LENGTH = 256
 """Tokens of a canvas where no configuration says otherwise."""
@@ -63,6 +63,16 @@ class DiffusionGemma(Architecture):
                 "`config` needs a `text_config`, e.g. {text_config: {hidden_size: 64, num_experts: 4, ...}}"
             )
         return self
+
+    @classmethod
+    def recognises(cls, path: str) -> bool:
+        """By the model type in ``config.json``."""
+        return settings_or_none(path).get("model_type") == "diffusion_gemma"
+
+    @property
+    def usual_sampler(self) -> str:
+        """The sampler that revises a canvas of random tokens."""
+        return "canvas"
 
     @property
     def denoiser_form(self) -> Form:

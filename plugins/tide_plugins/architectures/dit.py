@@ -10,9 +10,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from tide_specs import Architecture, CheckpointError, ConfigError, Denoiser, Role, Runtime, TextTokenizer
 
-from .dit_network.published import DitForm, Shape, model_length, native_form, read_shape
+from .dit_network.published import DitForm, Shape, kind_of, model_length, native_form, read_shape
 from .families.family import Settings
-from .huggingface import read_json
+from .huggingface import read_json, settings_or_none
 
 _PUBLISHED = {"hidden_size": 768, "layers": 12, "heads": 12, "conditioning_size": 128, "model_length": 1024}
 """Sizes of the published models, which random weights take where none are given."""
@@ -79,6 +79,11 @@ class Dit(Architecture):
     def _size(self, name: str) -> int:
         given: int | None = getattr(self, name)
         return _PUBLISHED[name] if given is None else given
+
+    @classmethod
+    def recognises(cls, path: str) -> bool:
+        """By the model type or the class names in ``config.json``."""
+        return kind_of(settings_or_none(path)) is not None
 
     @property
     def settings(self) -> Settings:
