@@ -1,6 +1,6 @@
 """The figures of real pairs against values that were published for a mixed text of about a megabyte.
 
-That text is not at hand. Its figures lie between those of source code and of the built-in sample, most of which is not English;
+That text is not at hand. Its figures lie about between those of source code and of the built-in sample, mostly not English prose;
 their mean is what is held against them here. The tolerance is what the mixture leaves open: a tenth more code in it moves a
 figure by about .01, a figure of a single domain differs from that of another by up to .4.
 """
