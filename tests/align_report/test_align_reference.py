@@ -1,4 +1,4 @@
-"""The figures of real pairs against values that were published for a mixed text of about a megabyte.
+"""The figures of real pairs against values that were measured once, on a mixed text of about a megabyte.
 
 That text is not at hand. Its figures lie about between those of source code and of the built-in sample, mostly not English prose;
 their mean is what is held against them here. The tolerance is what the mixture leaves open: a tenth more code in it moves a
@@ -18,7 +18,7 @@ from tokenizer_kit import real
 
 from tide_core.alignment_report.texts import sample
 
-PUBLISHED = {
+REFERENCE = {
     "deepseek": (0.866, 0.855),
     "tekken": (0.855, 0.843),
     "smollm2": (0.702, 0.622),
@@ -48,27 +48,27 @@ def mean(values: tuple[float, float]) -> float:
     return sum(values) / 2
 
 
-@pytest.mark.parametrize("teacher", PUBLISHED)
-def test_published_figures_are_met_between_sample_and_code(teacher: str) -> None:
-    jaccard, single = PUBLISHED[teacher]
+@pytest.mark.parametrize("teacher", REFERENCE)
+def test_reference_figures_are_met_between_sample_and_code(teacher: str) -> None:
+    jaccard, single = REFERENCE[teacher]
     found = totals(teacher)
     assert mean(tuple(one["boundaries"]["jaccard"] for one in found)) == pytest.approx(jaccard, abs=TOLERANCE)
     assert mean(tuple(one["relation_bytes"]["1:1"] for one in found)) == pytest.approx(single, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("teacher", MASKING)
-def test_chunks_inflate_masking_as_published(teacher: str) -> None:
+def test_chunks_inflate_masking_as_much(teacher: str) -> None:
     assert mean(tuple(one["masking"]["ratio"] for one in totals(teacher))) == pytest.approx(MASKING[teacher], abs=0.04)
 
 
-def test_pairs_come_in_the_published_order() -> None:
-    """What is farther apart in the published values is so on any text."""
+def test_pairs_come_in_the_order_of_the_reference() -> None:
+    """What is farther apart in the reference is so on any text."""
     for number in (0, 1):
-        single = {name: totals(name)[number]["relation_bytes"]["1:1"] for name in PUBLISHED}
+        single = {name: totals(name)[number]["relation_bytes"]["1:1"] for name in REFERENCE}
         assert min(single["deepseek"], single["tekken"]) > single["smollm2"] > single["minilm"]
 
 
 def test_undershoot_is_most_of_what_smollm2_loses() -> None:
-    """Several SmolLM2 tokens often make one of Qwen's: published for 21.7 % of chunks; .14 on code, .30 on the sample."""
+    """Several SmolLM2 tokens often make one of Qwen's: the reference has 21.7 % of chunks; .14 on code, .30 on the sample."""
     low, high = sorted(one["relation_chunks"]["1:m"] for one in totals("smollm2"))
     assert low - 0.03 < 0.217 < high + 0.03
