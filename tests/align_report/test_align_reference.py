@@ -1,8 +1,8 @@
 """The figures of real pairs against values that were measured once, on a mixed text of about a megabyte.
 
-That text is not at hand. Its figures lie about between those of source code and of the built-in sample, mostly not English prose;
-their mean is what is held against them here. The tolerance is what the mixture leaves open: a tenth more code in it moves a
-figure by about .01, a figure of a single domain differs from that of another by up to .4.
+That text is not at hand. Its figures lie between those of source code and of the built-in sample, most of which is not English,
+or within the tolerance of both; the mean of the two is what is held against them. The tolerance was chosen after seeing the
+figures: this shows that they are of the published size, not that they are reproduced.
 """
 
 from __future__ import annotations
