@@ -9,60 +9,33 @@ same. See ``docs/performance.md`` for what the figures mean.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 from sampling_worker import SHAPES, Shape
 from step import spread
+from worker_process import Process
 
 VARIANTS = ("ours", "reference")
-ROOT = Path(__file__).parents[1]
 MIB = 1 << 20
 Measured = dict[str, list[dict[str, Any]]]
 """Variant -> what each round said."""
 
 
-class Process:
-    """A worker and the pipe to it."""
-
-    def __init__(self, shape: str, variant: str, threads: int) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("sampling_worker.py")), shape, variant, str(threads)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self._answer()
-
-    def ask(self, do: str, rows: int, per_step: int) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, "rows": rows, "per_step": per_step}) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a worker ended early, exit status {self._process.wait()}; its message is above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        self._process.communicate()
-
-
 def measure(processes: dict[str, Process], rows: int, per_step: int, rounds: int) -> tuple[dict[str, Any], Measured]:
     """Return what each variant does, and its rounds. Stops when the two do not write the same."""
-    inspected = {variant: process.ask("inspect", rows, per_step) for variant, process in processes.items()}
+    inspected = {
+        variant: process.ask("inspect", rows=rows, per_step=per_step) for variant, process in processes.items()
+    }
     refuse_difference(inspected)
     measured: Measured = {variant: [] for variant in VARIANTS}
     for number in range(rounds):
         # Who begins changes from round to round.
         for variant in VARIANTS if number % 2 else VARIANTS[::-1]:
-            measured[variant].append(processes[variant].ask("round", rows, per_step))
+            measured[variant].append(processes[variant].ask("round", rows=rows, per_step=per_step))
         print(f"  round {number + 1}/{rounds}", end="\r", file=sys.stderr, flush=True)
     return inspected, measured
 
@@ -112,7 +85,7 @@ def report(rows: int, per_step: int, inspected: dict[str, Any], measured: Measur
 def run(shape: str, arguments: argparse.Namespace) -> None:
     made: Shape = SHAPES[shape]
     print(f"\n{shape}: {made.title}; prompt {made.prompt}, {made.new_tokens} new tokens")
-    processes = {variant: Process(shape, variant, arguments.threads) for variant in VARIANTS}
+    processes = {variant: Process("sampling_worker.py", shape, variant, arguments.threads) for variant in VARIANTS}
     for rows in arguments.rows:
         for per_step in arguments.per_step:
             report(rows, per_step, *measure(processes, rows, per_step, arguments.rounds))

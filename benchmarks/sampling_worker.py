@@ -6,7 +6,6 @@ Reads commands, one JSON object a line, and answers each with one JSON object.
 from __future__ import annotations
 
 import hashlib
-import json
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ import torch
 from sampling_reference import sample
 from step_worker import matrix_rate
 from torch import Tensor
+from worker_process import serve
 
 from tide_core.bench.counting import counted
 from tide_core.bench.memory import meter_for
@@ -129,11 +129,7 @@ def main() -> None:
     shape, variant, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     worker = Worker(variant, SHAPES[shape])
-    print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        command = json.loads(line)
-        answer = getattr(worker, command["do"])(command["rows"], command["per_step"])
-        print(json.dumps(answer), flush=True)
+    serve(lambda do, **what: getattr(worker, do)(**what))
 
 
 if __name__ == "__main__":

@@ -9,48 +9,21 @@ for both, is left out. See ``docs/performance.md`` for what the figures mean.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 from step_shapes import SHAPES
+from worker_process import Process
 
 VARIANTS = ("ours", "reference")
 ROUNDS = {"head": 9, "qwen3": 5, "packed": 5, "packed-small": 5, "tiny": 3}
 MIB = 1 << 20
-
-
-class Process:
-    """A worker and the pipe to it."""
-
-    def __init__(self, shape: str, variant: str, cache: str, threads: int) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("step_worker.py")), shape, variant, cache, str(threads)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._answer()
-
-    def ask(self, do: str, number: int, rounds: int) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, "round": number, "rounds": rounds}) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a worker ended early, exit status {self._process.wait()}; its message is above")
-        return json.loads(line)
-
-    def close(self) -> None:
-        self._process.communicate()
 
 
 @dataclass
@@ -88,17 +61,17 @@ def refuse_without_memory(shape: str) -> None:
 
 def measure(shape: str, rounds: int, cache: str, threads: int) -> dict[str, Measured]:
     refuse_without_memory(shape)
-    processes = {variant: Process(shape, variant, cache, threads) for variant in VARIANTS}
+    processes = {variant: Process("step_worker.py", shape, variant, cache, threads) for variant in VARIANTS}
     measured = {variant: Measured() for variant in VARIANTS}
     # Batches of random ids all cost the same; packed rows do not, so each of them is inspected.
     inspected = rounds if SHAPES[shape].packed else 1
     for number in range(inspected):
         for variant, process in processes.items():
-            measured[variant].inspected.append(process.ask("inspect", number, rounds))
+            measured[variant].inspected.append(process.ask("inspect", number=number, rounds=rounds))
     for number in range(rounds):
         # Who begins changes from round to round.
         for variant in VARIANTS if number % 2 else VARIANTS[::-1]:
-            measured[variant].rounds.append(processes[variant].ask("round", number, rounds))
+            measured[variant].rounds.append(processes[variant].ask("round", number=number, rounds=rounds))
         print(f"  round {number + 1}/{rounds}", end="\r", file=sys.stderr, flush=True)
     for process in processes.values():
         process.close()

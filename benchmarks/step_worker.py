@@ -5,9 +5,6 @@ Reads commands, one JSON object a line, and answers each with one JSON object.
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import json
 import statistics
 import sys
 import time
@@ -19,46 +16,21 @@ import torch
 from step_reference import examples, reference_loss
 from step_shapes import BLOCK, SHAPES, Work
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count
+from worker_process import serve
+
+from tide_core.bench.counting import missing_formulas
+from tide_core.bench.memory import ResidentMeter
 
 aten = torch.ops.aten
-MIB = 1 << 20
-
-
-def _addmm(total: Any, a: Any, b: Any, **kwargs: Any) -> int:
-    return 2 * a[0] * a[1] * b[1]
-
-
-def _sdpa(query: Any, key: Any, *others: Any, **kwargs: Any) -> int:
-    return sdpa_flop_count(query, key, key)
 
 
 def _sdpa_backward(grad: Any, query: Any, key: Any, value: Any, *others: Any, **kwargs: Any) -> int:
     return sdpa_backward_flop_count(grad, query, key, value)
 
 
-# What torch's counter leaves out: products into a given tensor, and the CPU's fused attention.
-UNCOUNTED: dict[Any, Callable[..., int]] = {
-    aten.addmm_: _addmm,
-    aten._scaled_dot_product_flash_attention_for_cpu: _sdpa,
-    aten._scaled_dot_product_flash_attention_for_cpu_backward: _sdpa_backward,
-}
-
-
-def memory(field: str) -> int:
-    """Bytes of this process by the kernel's count: ``VmRSS`` now, ``VmHWM`` at most since the last reset."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(field)
-
-
-def settle() -> int:
-    """Return freed memory to the system and reset the high-water mark; bytes that remain."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return memory("VmRSS")
+UNCOUNTED = {**missing_formulas(), aten._scaled_dot_product_flash_attention_for_cpu_backward: _sdpa_backward}
+"""Operations that torch's counter leaves out, and how many they make."""
 
 
 def matrix_rate(repetitions: int = 3) -> float:
@@ -129,18 +101,18 @@ class Worker:
         self.variant = (Ours if variant == "ours" else Reference)(work)
         self.parameters = [p for p in work.module.parameters() if p.requires_grad]
         self.gradient_bytes = sum(p.numel() * p.element_size() for p in self.parameters)
-        self.resting = settle()
+        self.meter = ResidentMeter()
 
     def round(self, number: int, rounds: int) -> dict[str, Any]:
         """Time one step between two measurements of the machine's matrix rate."""
         self._forget_gradients()
         step = self.variant.prepared(number, rounds)
         rates = [matrix_rate()]
-        resting = settle()
+        self.meter.begin()
         start = time.perf_counter()
         loss = step()
         seconds = time.perf_counter() - start
-        peak = memory("VmHWM") - resting - self.gradient_bytes
+        peak = (self.meter.peak() or 0) - self.gradient_bytes
         rates.append(matrix_rate())
         self._rest()
         return {"seconds": seconds, "loss": loss, "peak": peak, "rate": statistics.mean(rates)}
@@ -166,7 +138,6 @@ class Worker:
         batch = self.work.batch(number, rounds)
         _, micro = self.work.module.noise(batch, self.work.draws(batch), 0.0)
         return {
-            "resting": self.resting,
             "gradients": self.gradient_bytes,
             "documents": _documents(batch.student.documents),
             "trained": micro.counts["maskable_tokens"],
@@ -178,7 +149,7 @@ class Worker:
     def _rest(self) -> None:
         """Keep only the weights while the other process has its turn."""
         self._forget_gradients()
-        settle()
+        self.meter.begin()
 
     def _forget_gradients(self) -> None:
         for parameter in self.parameters:
@@ -193,11 +164,7 @@ def main() -> None:
     shape, variant, cache, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     worker = Worker(variant, Work(SHAPES[shape], Path(cache)))
-    print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        command = json.loads(line)
-        answer = getattr(worker, command["do"])(command["round"], command["rounds"])
-        print(json.dumps(answer), flush=True)
+    serve(lambda do, **what: getattr(worker, do)(**what))
 
 
 if __name__ == "__main__":

@@ -5,20 +5,14 @@ A page is the template ``denoising_trace.html`` with the record in it as JSON; i
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from tide_specs import ConfigError, SamplingStep
+from tide_specs import SamplingStep
 
 from .draft import Draft
+from .html_pages import filled
 from .watching import Scene
-
-TEMPLATE = "denoising_trace.html"
-_PLACE = "{{ trace }}"
 
 
 class Recorder:
@@ -88,41 +82,6 @@ def _step(draft: Draft, step: SamplingStep) -> dict[str, Any]:
     }
 
 
-def require_writable(path: str) -> None:
-    """Raise ``ConfigError`` unless a file can be written there; leaves everything as it was."""
-    file = Path(path)
-    if file.is_dir():
-        raise ConfigError(f"--trace {path}: is a folder; name a file in it, e.g. {file / 'trace.html'}")
-    if not file.parent.is_dir():
-        raise ConfigError(f"--trace {path}: there is no folder {file.parent}; make it first")
-    try:
-        if file.exists():
-            file.open("ab").close()
-        else:
-            tempfile.TemporaryFile(dir=file.parent).close()
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def write_page(path: str, trace: Mapping[str, Any]) -> None:
-    """Write the page that plays a trace. Raises ``ConfigError`` when the file cannot be written."""
-    try:
-        Path(path).write_text(page(trace), encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
 def page(trace: Mapping[str, Any]) -> str:
     """Return the page that plays a trace."""
-    before, _, after = files("tide_core").joinpath(TEMPLATE).read_text(encoding="utf-8").partition(_PLACE)
-    return before + embedded(trace) + after
-
-
-def embedded(value: object) -> str:
-    """Return JSON that stays JSON inside a ``script`` element, whatever texts say: no ``<``, ``>`` or ``&`` is left in it."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _unwritable(path: str, error: OSError) -> ConfigError:
-    return ConfigError(f"--trace {path}: cannot be written ({error.strerror or error}); name another file")
+    return filled("denoising_trace.html", trace)

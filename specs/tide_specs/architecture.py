@@ -22,7 +22,7 @@ class Architecture(Component):
     def recognises(cls, path: str) -> bool:
         """Return whether the model directory ``path`` can only be of this family, by the files that name it.
 
-        Where nothing else says what a directory holds, the architecture that recognises it loads it. Must not raise.
+        Where nothing else says what a directory holds, the architecture that recognises it loads it. One that raises does not.
         """
         return False
 

@@ -11,7 +11,8 @@ import pytest
 from browsers import chromium
 from test_align_figures import compared, texts
 
-from tide_core.alignment_report.page import contents, write_page
+from tide_core.alignment_report.page import contents, page
+from tide_core.html_pages import write_page
 from tide_specs.byte_tokenizer import ByteTokenizer
 
 EVIL = "</script><!--<script>document.title='broken'</script>"
@@ -27,7 +28,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "alignment.html"
-    write_page(str(path), compared(ByteTokenizer([b"ab"]), ByteTokenizer([b"bc"]), TEXT))
+    write_page("--html", str(path), page(compared(ByteTokenizer([b"ab"]), ByteTokenizer([b"bc"]), TEXT)))
     return path
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tide_core import denoising_trace
+from tide_core import denoising_trace, html_pages
 from tide_core.cli import generate as command
-from tide_core.denoising_trace import embedded
 from tide_core.generation_display import GenerationDisplay, printable
+from tide_core.html_pages import embedded
 
 sys.path.append(str(Path(__file__).parents[1] / "run"))
 
@@ -131,7 +131,7 @@ def test_json_stays_json_inside_a_page() -> None:
     assert json.loads(text) == value
     assert text.isascii()
     assert not set("<>&") & set(text)
-    assert denoising_trace.page({"text": "{{ trace }}"}).count("{{ trace }}") == 1
+    assert denoising_trace.page({"text": "{{ data }}"}).count("{{ data }}") == 1
 
 
 def test_samplers_that_come_with_tide_tell_of_what_they_write(tide, trained: Path, autoregressive: Path) -> None:
@@ -402,18 +402,18 @@ def test_a_trace_that_cannot_be_written_is_told_before_and_after(
         raise PermissionError(13, "Permission denied")
 
     file = tmp_path / "trace.html"
-    monkeypatch.setattr(denoising_trace.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(html_pages.tempfile, "TemporaryFile", refuse)
     with pytest.raises(ConfigError, match=r"trace\.html: cannot be written \(Permission denied\); name another file"):
-        denoising_trace.require_writable(str(file))
+        html_pages.require_writable("--trace", str(file), "trace.html")
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(ConfigError, match="cannot be written"):
-        denoising_trace.write_page(str(file), {})
+        html_pages.write_page("--trace", str(file), "")
 
 
 def test_a_trace_that_is_there_is_kept_until_the_new_one_is_written(tide, tmp_path: Path) -> None:
     page = tmp_path / "trace.html"
     page.write_text("old")
-    denoising_trace.require_writable(str(page))
+    html_pages.require_writable("--trace", str(page), "trace.html")
     assert page.read_text() == "old"
     code, _, _ = tide("generate", *arguments(tell="outside"), "-p", "x", "--trace", page)
     assert (code, page.read_text()) == (2, "old")

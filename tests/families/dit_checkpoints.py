@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from checkpoints import random_weights
-from safetensors.torch import save_file
+from checkpoints import random_weights, write_checkpoint
 from torch import Tensor
 from torch.nn import functional
 
@@ -93,14 +91,7 @@ def weights_of(settings: Mapping[str, Any], seed: int = 0) -> Weights:
 
 def write(folder: Path, settings: Mapping[str, Any], weights: Weights, *, shards: int = 2) -> Path:
     """Write config.json and shards, without a tokenizer, as the hub has them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(dict(settings)), encoding="utf-8")
-    where = {name: f"model-{number % shards + 1:05}-of-{shards:05}.safetensors" for number, name in enumerate(weights)}
-    for file in set(where.values()):
-        save_file({name: weights[name] for name in weights if where[name] == file}, folder / file, {"format": "pt"})
-    index = {"metadata": {}, "weight_map": where}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    return folder
+    return write_checkpoint(folder, settings, weights, tokenizer=None, shards=shards)
 
 
 def seen_by_all(lengths: Tensor, length: int) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import INDEX, load, logits, random_weights
+from checkpoints import INDEX, load, logits, random_weights, write_checkpoint
 from qwen_reference import Qwen, Weights, shapes
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -64,20 +64,9 @@ class Checkpoint:
 def write(folder: Path, settings: Mapping[str, Any], *, normed: bool, head_dim: int, mask: str) -> Checkpoint:
     """Write config.json, two shards with their index, and a byte-level tokenizer whose mask token has ``MASK_ID``."""
     weights = random_weights(shapes(settings, normed=normed, head_dim=head_dim))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(dict(settings)))
-    write_weights(folder, weights)
+    write_checkpoint(folder, settings, weights, tokenizer=None)
     write_tokenizer(folder, mask)
     return Checkpoint(folder, settings, Qwen(weights=weights, settings=settings, normed=normed, head_dim=head_dim))
-
-
-def write_weights(folder: Path, weights: Weights) -> None:
-    """Write two shards with their index."""
-    files = {f"model-{n + 1:05}-of-00002.safetensors": list(weights)[n::2] for n in range(2)}
-    for file, names in files.items():
-        save_file({name: weights[name].contiguous() for name in names}, folder / file, {"format": "pt"})
-    index = {name: file for file, names in files.items() for name in names}
-    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": index}))
 
 
 def write_tokenizer(folder: Path, mask: str) -> None:

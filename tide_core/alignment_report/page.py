@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from tide_specs import ConfigError
-
-from ..denoising_trace import embedded
+from ..html_pages import filled
 from .excerpts import EXCERPT, excerpts
 from .figures import RELATIONS
 from .report import Report
 from .wording import FIRST, LEVELS, RELATION_MEANINGS, columns, lines
 
-_PLACE = "{{ report }}"
-
 
 def page(report: Report) -> str:
     """Return the page."""
-    template = files("tide_core").joinpath("alignment_report", "page.html").read_text(encoding="utf-8")
-    before, _, after = template.partition(_PLACE)
-    return before + embedded(contents(report)) + after
+    return filled("alignment_report/page.html", contents(report))
 
 
 def contents(report: Report) -> dict[str, Any]:
@@ -54,20 +46,3 @@ def _described(side: Mapping[str, Any]) -> str:
     if side["vocabulary_shared"] is not None:
         words.append(f"{side['vocabulary_shared']:.0%} of them on the other side too")
     return ", ".join(filter(None, words))
-
-
-def require_writable(path: str) -> None:
-    """Raise ``ConfigError`` unless a file can be written there, before any work is done."""
-    file = Path(path)
-    if file.is_dir():
-        raise ConfigError(f"--html {path}: is a folder; name a file in it, e.g. {file / 'alignment.html'}")
-    if not file.absolute().parent.is_dir():
-        raise ConfigError(f"--html {path}: there is no folder {file.parent}; make it first")
-
-
-def write_page(path: str, report: Report) -> None:
-    """Write the page. Raises ``ConfigError`` when the file cannot be written."""
-    try:
-        Path(path).write_text(page(report), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--html {path}: cannot be written ({error.strerror or error}); name another file") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from tide_core.assembly import describer, refuse_unavailable
+from tide_core.assembly import describer, refuse_unavailable, tokenizer_of
 from tide_core.blame import blame
 from tide_core.devices import device_named
 from tide_core.registry import Registry
@@ -30,8 +30,8 @@ def require_model(label: str, architecture: Architecture, protocol: Protocol, re
         architecture.check(trust_remote_code=protocol.trust_remote_code)
     role: Role = "teacher" if architecture.serves("teacher") is None else "student"
     with blame(architecture, "while its tokenizer was loaded", describe):
-        read = architecture.trusted_tokenizer if protocol.trust_remote_code else architecture.tokenizer
-        prompts = encode(read(role), protocol, max(protocol.batch_sizes))
+        tokenizer = tokenizer_of(architecture, role, trust_remote_code=protocol.trust_remote_code)
+        prompts = encode(tokenizer, protocol, max(protocol.batch_sizes))
     _require_positions(label, architecture, max(map(len, prompts)), max(protocol.new_tokens))
 
 

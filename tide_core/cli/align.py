@@ -98,8 +98,9 @@ def report(
     _require_sense(run, student, teacher, texts, sample, html)
     registry = load_registry(plugins)
     loaded = _loaded(run, registry)
-    from ..alignment_report.page import write_page
+    from ..alignment_report.page import page
     from ..alignment_report.report import report as compare
+    from ..html_pages import write_page
 
     with console(error=True).status("reading") as status:
         chosen = _alignment(loaded, alignment, registry)
@@ -108,7 +109,7 @@ def report(
         status.update("aligning")
         result = compare(*sides, chosen, found, masking=masking)
     if html:
-        write_page(html, result)
+        write_page("--html", html, page(result))
         click.echo(f"page: {html}", err=True)
     if as_json:
         click.echo(json.dumps(result.data, indent=2, ensure_ascii=False))
@@ -126,9 +127,9 @@ def _require_sense(
     if sample and texts:
         raise click.UsageError("--sample and --text are two texts: give one of them")
     if html is not None:
-        from ..alignment_report.page import require_writable
+        from ..html_pages import require_writable
 
-        require_writable(html)
+        require_writable("--html", html, "alignment.html")
 
 
 def _loaded(run: str | None, registry: Registry) -> LoadedRun | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import console, load_registry, plugin_option, spoken
+from .common import console, device_option, load_registry, plugin_option, sampler_options, spoken
 
 if TYPE_CHECKING:
     from tide_specs import Architecture, Sampler
@@ -77,10 +77,10 @@ BESIDE = "beside"
     "architectures",
     multiple=True,
     metavar="[CHECKPOINT=]NAME|YAML",
-    help="What loads a checkpoint, or all of them, with options; default: what its run says, or else huggingface.",
+    help="What loads a checkpoint, or all of them, with options; default: what its run says, or else what knows it.",
 )
 @click.option("--attention", default="sdpa", show_default=True, metavar="NAME")
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a model.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the rows as CSV as well.")
@@ -197,16 +197,11 @@ class Findings:
         }
 
 
-def _protocol(*, prompts: tuple[str, ...], cache: str, device: str, **settings: Any) -> Protocol:
+def _protocol(*, prompts: tuple[str, ...], cache: str, **settings: Any) -> Protocol:
     from ..bench.prompts import PROMPTS
     from ..bench.protocol import Protocol
-    from ..settings import device_name
 
-    try:
-        device_name(device)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--device") from None
-    return Protocol(prompts=prompts or PROMPTS, caches=CACHES[cache], device=device, **settings)
+    return Protocol(prompts=prompts or PROMPTS, caches=CACHES[cache], **settings)
 
 
 def _entries(
@@ -239,8 +234,6 @@ def _samplers(
 ) -> list[Any]:
     """Build each model's sampler, with those options that it has; one that none of them has is an error."""
     from tide_specs import ConfigError
-
-    from .generate import sampler_options
 
     wanted = sampler_options(options)
     if "cache" in wanted:

@@ -92,6 +92,49 @@ def spoken() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def device_option(command: Command) -> Command:
+    """The option --device; a name that is none is refused at once, whether the device is there is for later."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        callback=_device,
+        help="auto, cpu, cuda or cuda:N.",
+    )(command)
+
+
+def _device(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    from ..settings import device_name
+
+    try:
+        return device_name(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--device") from None
+
+
+def sampler_options(texts: Sequence[str]) -> dict[str, Any]:
+    """``["temperature=0.7"]`` -> ``{"temperature": 0.7}``; values are read as in a run file."""
+    import yaml
+
+    from tide_specs import ConfigError
+
+    from ..yaml_source import parse_value
+
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name.strip():
+            raise ConfigError(f"--set {text}: write  --set OPTION=VALUE, e.g. --set temperature=0.7")
+        try:
+            options[name.strip()] = parse_value(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"--set {text}: the value is not valid YAML: {getattr(error, 'problem', error)}"
+            ) from None
+    return options
+
+
 def print_warnings(problems: Iterable[Problem]) -> None:
     """Print warnings about a mix to stderr."""
     for problem in problems:

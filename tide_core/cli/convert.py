@@ -41,7 +41,7 @@ from .common import console, load_registry, plugin_option, spoken
 @click.option(
     "--architecture",
     metavar="NAME|YAML",
-    help="What loads PATH, with options; default: its run's, or else huggingface.",
+    help="What loads PATH, with options; default: its run's, or else what knows it.",
 )
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
 @plugin_option

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--architecture",
     metavar="NAME|YAML",
-    help="What loads CHECKPOINT, with options; default: what its run says, or else huggingface.",
+    help="What loads CHECKPOINT, with options; default: what its run says, or else what knows it.",
 )
 @override_option
 @plugin_option

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import console, load_registry, plugin_option
+from .common import console, device_option, load_registry, plugin_option, sampler_options
 
 if TYPE_CHECKING:
     from ..denoising_trace import Recorder
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 @click.option(
     "--architecture",
     metavar="NAME|YAML",
-    help="What loads CHECKPOINT, with options; default: what its run says, or else huggingface.",
+    help="What loads CHECKPOINT, with options; default: what its run says, or else what knows it.",
 )
 @click.option("--attention", default="sdpa", show_default=True, metavar="NAME")
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
 @click.option(
     "--trace", metavar="FILE.html", help="Write a page that plays the denoising step by step; it needs no network."
@@ -84,17 +84,18 @@ def command(
     """
     from ..saved_students import find_student, student_architecture
 
-    _require_sense(device, trace, chat=chat, system=system, infill=infill, as_json=as_json, with_steps=with_steps)
+    _require_sense(trace, chat=chat, system=system, infill=infill, as_json=as_json, with_steps=with_steps)
     registry = load_registry(plugins)
     found = student_architecture(find_student(checkpoint), registry, architecture)
     chosen = _sampler(found, registry, sampler, options)
     registry.build("attention", attention)
     texts = _prompts(prompts)
     from ..assembly import describer
-    from ..denoising_trace import Recorder, write_page
+    from ..denoising_trace import Recorder, page
     from ..generation import generate
     from ..generation_record import record
     from ..generation_record import trace as traced
+    from ..html_pages import write_page
     from ..prompting import Prompting
 
     prompting = Prompting(chat=chat, system=system, infill=infill, gap=max_new_tokens)
@@ -121,12 +122,11 @@ def command(
         _print(generation)
     _say_silent(chosen.name, recorder, display)
     if trace and recorder is not None:
-        write_page(trace, traced(generation, found, chosen, seed, recorder, prompting))
+        write_page("--trace", trace, page(traced(generation, found, chosen, seed, recorder, prompting)))
         click.echo(f"trace: {trace}", err=True)
 
 
 def _require_sense(
-    device: str,
     trace: str | None,
     *,
     chat: bool,
@@ -136,13 +136,8 @@ def _require_sense(
     with_steps: bool,
 ) -> None:
     """Refuse options that cannot be followed, before anything is loaded."""
-    from ..denoising_trace import require_writable
-    from ..settings import device_name
+    from ..html_pages import require_writable
 
-    try:
-        device_name(device)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--device") from None
     if system is not None and not chat:
         raise click.UsageError("--system is the system message of a chat: add --chat, or leave it out")
     if infill and chat:
@@ -150,7 +145,7 @@ def _require_sense(
     if with_steps and not as_json:
         raise click.UsageError("--steps adds to the JSON record: add --json, or use --trace FILE.html for a page")
     if trace is not None:
-        require_writable(trace)
+        require_writable("--trace", trace, "trace.html")
 
 
 @contextlib.contextmanager
@@ -175,28 +170,6 @@ def _say_silent(sampler: str, recorder: Recorder | None, display: GenerationDisp
 def _sampler(architecture: Any, registry: Any, name: str | None, options: Sequence[str]) -> Any:
     """Build the sampler: by default the one that the model asks for."""
     return registry.build("sampler", {"name": name or architecture.usual_sampler, **sampler_options(options)})
-
-
-def sampler_options(texts: Sequence[str]) -> dict[str, Any]:
-    """``["temperature=0.7"]`` -> ``{"temperature": 0.7}``; values are read as in a run file."""
-    import yaml
-
-    from tide_specs import ConfigError
-
-    from ..yaml_source import parse_value
-
-    options: dict[str, Any] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name.strip():
-            raise ConfigError(f"--set {text}: write  --set OPTION=VALUE, e.g. --set temperature=0.7")
-        try:
-            options[name.strip()] = parse_value(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"--set {text}: the value is not valid YAML: {getattr(error, 'problem', error)}"
-            ) from None
-    return options
 
 
 def _prompts(given: Sequence[str]) -> list[str]:

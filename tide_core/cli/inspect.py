@@ -19,7 +19,7 @@ COUNTS = frozenset({"parameters", "active_parameters"})
 @click.option(
     "--architecture",
     metavar="NAME|YAML",
-    help="What would load PATH, with options; default: what its run says, or else huggingface.",
+    help="What would load PATH, with options; default: what its run says, or else what knows it.",
 )
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

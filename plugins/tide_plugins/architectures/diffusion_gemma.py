@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from tide_specs import Architecture, Corruption, Denoiser, Evaluator, Form, Mix, Role, Runtime, TextTokenizer
 
-from .huggingface import read_settings, settings_or_none
+from .huggingface import read_settings
 
 CANVAS_LENGTH = 256
 """Tokens of a canvas where no configuration says otherwise."""
@@ -67,7 +67,7 @@ class DiffusionGemma(Architecture):
     @classmethod
     def recognises(cls, path: str) -> bool:
         """By the model type in ``config.json``."""
-        return settings_or_none(path).get("model_type") == "diffusion_gemma"
+        return read_settings(path).get("model_type") == "diffusion_gemma"
 
     @property
     def usual_sampler(self) -> str:

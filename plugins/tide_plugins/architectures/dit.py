@@ -12,7 +12,7 @@ from tide_specs import Architecture, CheckpointError, ConfigError, Denoiser, Rol
 
 from .dit_network.published import DitForm, Shape, kind_of, model_length, native_form, read_shape
 from .families.family import Settings
-from .huggingface import read_json, settings_or_none
+from .huggingface import read_json, read_settings
 
 _PUBLISHED = {"hidden_size": 768, "layers": 12, "heads": 12, "conditioning_size": 128, "model_length": 1024}
 """Sizes of the published models, which random weights take where none are given."""
@@ -83,7 +83,7 @@ class Dit(Architecture):
     @classmethod
     def recognises(cls, path: str) -> bool:
         """By the model type or the class names in ``config.json``."""
-        return kind_of(settings_or_none(path)) is not None
+        return kind_of(read_settings(path)) is not None
 
     @property
     def settings(self) -> Settings:

@@ -62,14 +62,6 @@ def read_settings(source: str) -> dict[str, Any]:
     return {} if folder is None else read_json(folder / "config.json", "copy or download it again")
 
 
-def settings_or_none(path: str) -> dict[str, Any]:
-    """Return the ``config.json`` of a model directory; empty where there is none that can be read."""
-    try:
-        return read_json(Path(path) / "config.json", "")
-    except CheckpointError:
-        return {}
-
-
 class HuggingFace(Architecture):
     """A language model of transformers, used through its own classes without a line of model code.
 

@@ -18,7 +18,7 @@ from .files import check_source, refuse_missing
 from .gemma_canvas import CanvasDenoiser
 from .gemma_network import GemmaNetwork
 from .interface import IMPLEMENTATION, register
-from .loading import freeze
+from .loading import checkpoint_gradients, freeze
 
 MODEL_TYPE = "diffusion_gemma"
 SMALL_VISION = {
@@ -235,8 +235,7 @@ def _prepare(component: DiffusionGemma, model: Any, role: Role, runtime: Runtime
     model.train()
     if runtime.gradient_checkpointing:
         # The library's decoder layers recompute; the encoder's, which write the cache, do not.
-        enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        checkpoint_gradients(model)
 
 
 def _freeze(component: DiffusionGemma, model: Any) -> None:

@@ -67,10 +67,11 @@ def prepare(
         add_adapters(model, component.lora, mask_token_id=mask_token_id, seed=runtime.seed)
     model.train()
     if runtime.gradient_checkpointing:
-        _checkpoint_gradients(model)
+        checkpoint_gradients(model)
 
 
-def _checkpoint_gradients(model: Any) -> None:
+def checkpoint_gradients(model: Any) -> None:
+    """Recompute activations in the backward pass. Raises ``UnavailableError`` where the library's class cannot."""
     # Renamed by transformers; versions 5.0 and later of the library have one name or both.
     enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     try:

@@ -45,6 +45,8 @@ class Family(ABC):
     """Class names, in ``architectures`` or ``auto_map``, that belong to this family alone."""
     mask_token: ClassVar[str | None] = None
     """Text of the mask token in the family's tokenizer."""
+    usual_mask_token_id: ClassVar[int | None] = None
+    """The mask token's id in releases whose ``config.json`` does not say it."""
     end_of_turn: ClassVar[str | None] = None
     """Text of the token that ends an answer in a chat; ``None``: the tokenizer's end-of-sequence token."""
     chat_template: ClassVar[str | None] = None
@@ -79,9 +81,9 @@ class Family(ABC):
         return
 
     def mask_token_id(self, settings: Settings) -> int | None:
-        """Return the mask token's id as ``config.json`` says it, ``None`` where it does not."""
+        """Return the mask token's id as ``config.json`` says it, else the usual one, ``None`` where there is none."""
         found = settings.get("mask_token_id")
-        return found if isinstance(found, int) else None
+        return found if isinstance(found, int) else self.usual_mask_token_id
 
     def published_config(self, settings: Settings, vocabulary: int) -> dict[str, Any]:
         """Return the ``config.json`` to save, for a model whose vocabulary has this many rows by now."""

@@ -9,7 +9,6 @@ from .qwen import CHAT_END, NO_WINDOW, qwen_config
 from .requirements import refuse_others, required
 
 _BLOCK = 4
-_MASK_ID = 151669
 
 
 class Sdar(Family):
@@ -22,6 +21,7 @@ class Sdar(Family):
     title: ClassVar[str] = "SDAR (arXiv 2510.06303)"
     model_types: ClassVar[frozenset[str]] = frozenset({"sdar"})
     class_names: ClassVar[frozenset[str]] = frozenset({"SDARForCausalLM", "SDARModel"})
+    usual_mask_token_id: ClassVar[int | None] = 151669
     end_of_turn: ClassVar[str | None] = CHAT_END
 
     def semantics(self, settings: Settings, variant: Variant) -> Semantics:
@@ -32,11 +32,6 @@ class Sdar(Family):
         """Qwen3."""
         refuse_others(self.title, settings, NO_WINDOW)
         return qwen_config(self.title, settings, "qwen3", "attention_bias")
-
-    def mask_token_id(self, settings: Settings) -> int | None:
-        """Return the id in ``config.json``, or the one that all releases use."""
-        found = super().mask_token_id(settings)
-        return _MASK_ID if found is None else found
 
 
 class SdarMoe(Sdar):

@@ -11,7 +11,6 @@ from .qwen import CHAT_END, NO_WINDOW, qwen_config
 from .requirements import refuse_others
 
 _BLOCK = 32
-_MASK_ID = 151665
 
 
 class Wedlm(Family):
@@ -26,6 +25,8 @@ class Wedlm(Family):
     title: ClassVar[str] = "WeDLM (arXiv 2512.22737)"
     model_types: ClassVar[frozenset[str]] = frozenset({"wedlm"})
     class_names: ClassVar[frozenset[str]] = frozenset({"WeDLMForCausalLM", "WeDLMModel"})
+    usual_mask_token_id: ClassVar[int | None] = 151665
+    """What the published engine falls back to."""
     end_of_turn: ClassVar[str | None] = CHAT_END
 
     def semantics(self, settings: Settings, variant: Variant) -> Semantics:
@@ -50,8 +51,3 @@ class Wedlm(Family):
             )
         config = qwen_config(self.title, settings, "qwen3" if normed else "qwen2")
         return {"head_dim": config["hidden_size"] // config["num_attention_heads"], **config}
-
-    def mask_token_id(self, settings: Settings) -> int | None:
-        """Return the id in ``config.json``, or the one that the published engine falls back to."""
-        found = super().mask_token_id(settings)
-        return _MASK_ID if found is None else found
