@@ -29,6 +29,7 @@ from torch import Tensor
 from tide_plugins.architectures.dit import Dit
 from tide_plugins.attention.eager import Eager
 from tide_plugins.attention.sdpa import Sdpa
+from tide_plugins.samplers.block import BlockSampler
 from tide_specs import CheckpointError, ConfigError, DataError, Denoiser, Role, Runtime, UnavailableError
 
 LENGTH = 12
@@ -391,3 +392,10 @@ def test_weights_do_not_hang_on_their_file(tokenizer: str, tmp_path: Path) -> No
     for file in tmp_path.glob("*.safetensors"):
         file.write_bytes(b"\0" * file.stat().st_size)
     assert torch.equal(model.module.state_dict()[name], weights[name])
+
+
+def test_writing_beyond_the_trained_length_is_warned_of(tokenizer: str, tmp_path: Path) -> None:
+    model = load(Dit(model=str(write(tmp_path, MDLM, weights_of(MDLM))), tokenizer_from=tokenizer))
+    assert model.trained_length == MDLM["model_length"]
+    with pytest.warns(UserWarning, match=r"prompt 0 has 30 tokens and 4 more are asked for, more than the 32 positions"):
+        BlockSampler(steps_per_block=1).sample(model, [[4] * 30], max_new_tokens=4)

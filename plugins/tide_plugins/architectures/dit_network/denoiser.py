@@ -28,7 +28,7 @@ from tide_specs.module_denoiser import positions_of
 
 from ..families.family import Settings
 from .network import DiffusionTransformer, KeyValueCache
-from .published import DitForm, saved_config
+from .published import DitForm, model_length, saved_config
 from .weights import write_weights
 
 FORBIDDEN = -1e4
@@ -50,6 +50,8 @@ class DitDenoiser(ModuleDenoiser):
         super().__init__(module, tokenizer, form=form, block_size=block_size)
         self.network = module
         self.settings = settings
+        # Positions are rotary: longer rows can be read, but none was seen in training.
+        self.trained_length = model_length(settings)
 
     def hidden_views(self, noised: Tensor, clean: Tensor, lengths: Tensor, documents: Tensor | None = None) -> Tensor:
         """Noised ids [V, B, L] -> [V, B, L, H]; the block form computes the clean stream once for all views."""
