@@ -397,5 +397,7 @@ def test_weights_do_not_hang_on_their_file(tokenizer: str, tmp_path: Path) -> No
 def test_writing_beyond_the_trained_length_is_warned_of(tokenizer: str, tmp_path: Path) -> None:
     model = load(Dit(model=str(write(tmp_path, MDLM, weights_of(MDLM))), tokenizer_from=tokenizer))
     assert model.trained_length == MDLM["model_length"]
-    with pytest.warns(UserWarning, match=r"prompt 0 has 30 tokens and 4 more are asked for, more than the 32 positions"):
+    with pytest.warns(
+        UserWarning, match=r"prompt 0 has 30 tokens and 4 more are asked for, more than the 32 positions"
+    ):
         BlockSampler(steps_per_block=1).sample(model, [[4] * 30], max_new_tokens=4)
