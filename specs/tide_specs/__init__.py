@@ -4,6 +4,7 @@ from .alignment import Alignment, Port
 from .architecture import Architecture
 from .attention import AttentionBackend, AttentionOptions
 from .batch import Batch, Draws, Noise, NoisedSide, Side, TeacherPass
+from .bridge import Outcomes, VocabularyBridge
 from .byte_tokenizer import ByteTokenizer
 from .chunking import common_boundaries, cut_at
 from .component import Component, Mix
@@ -25,7 +26,22 @@ from .events import CheckpointSaved, EvaluationFinished, MetricsLogged, RunFinis
 from .hooks import COMPONENT_HOOKS, CONTRACT_VERSION, PROJECT, ComponentHooks, LifecycleHooks, hookimpl, hookspec
 from .interpolation import Interpolation
 from .layout import AttentionLayout, BlockCausal, BlockDiffusion, Cached, Causal, Full
-from .loss import ChunkContext, ChunkLoss, Compares, Denominator, Direction, Loss, SelfLoss, TokenContext, TokenLoss
+from .loss import (
+    ChunkContext,
+    ChunkLoss,
+    Compares,
+    Denominator,
+    Direction,
+    DistributionLoss,
+    FeatureContext,
+    FeatureLoss,
+    Loss,
+    Resolution,
+    SelfLoss,
+    StartContext,
+    TokenContext,
+    TokenLoss,
+)
 from .module_architecture import ModuleArchitecture
 from .module_denoiser import ModuleDenoiser
 from .observer import Observer
@@ -67,6 +83,7 @@ __all__ = [
     "Denoiser",
     "Denominator",
     "Direction",
+    "DistributionLoss",
     "Draws",
     "EncodedExample",
     "Estimate",
@@ -75,6 +92,8 @@ __all__ = [
     "EvaluationFinished",
     "Evaluator",
     "Example",
+    "FeatureContext",
+    "FeatureLoss",
     "Form",
     "Full",
     "Head",
@@ -90,8 +109,10 @@ __all__ = [
     "NoiseSchedule",
     "NoisedSide",
     "Observer",
+    "Outcomes",
     "PluginError",
     "Port",
+    "Resolution",
     "Role",
     "RunFinished",
     "RunStarted",
@@ -104,6 +125,7 @@ __all__ = [
     "SharedColumns",
     "Side",
     "Split",
+    "StartContext",
     "StepFinished",
     "TeacherPass",
     "TeacherView",
@@ -114,6 +136,7 @@ __all__ = [
     "TokenLoss",
     "TrainingError",
     "UnavailableError",
+    "VocabularyBridge",
     "Watch",
     "common_boundaries",
     "cut_at",

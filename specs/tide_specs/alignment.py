@@ -6,11 +6,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from .bridge import VocabularyBridge
 from .component import Component
 from .text import AlignedPair, EncodedExample, SharedColumns, TextTokenizer
 
-Port = Literal["tokens", "chunks"]
-"""``chunks``: spans of equal bytes. ``tokens``: spans of one token each side, with shared vocabulary columns."""
+Port = Literal["tokens", "chunks", "projected", "ranked"]
+"""``chunks``: spans of equal bytes. ``tokens``: spans of one token each side, with shared vocabulary columns.
+``projected``: distributions where chunks begin, over outcomes that mean the same text; ``ranked``: over outcomes sorted by
+their probability, which mean nothing."""
 
 
 class Alignment(Component):
@@ -35,4 +38,16 @@ class Alignment(Component):
 
         Raises ``AlignmentError`` when the vocabularies differ, naming the first difference.
         """
+        return None
+
+    def bridge(self, student: TextTokenizer, teacher: TextTokenizer) -> VocabularyBridge | None:
+        """Return what makes the two vocabularies comparable; needed of an alignment that yields ``projected`` or ``ranked``.
+
+        Raises ``AlignmentError`` when nothing in one vocabulary can be said in the other.
+        """
+        return None
+
+    @property
+    def reads_top_k(self) -> int | None:
+        """How many of the teacher's most likely tokens the bridge looks at; ``None``: all. See ``Loss.reads_top_k``."""
         return None

@@ -1,26 +1,32 @@
 """Losses: five lines of textbook mathematics; the core supplies the memory behaviour.
 
-Shapes: n positions of one slice, V columns (vocabulary), c chunks of one slice. Logits arrive in float32. A loss returns
-one number per position or chunk; the core multiplies by ``weight``, sums, and divides by ``denominator``.
+Shapes: n positions of one slice, V columns (vocabulary), c chunks of one slice, K outcomes of a bridge, H hidden size.
+Logits arrive in float32. A loss returns one number per position or chunk; the core multiplies by ``weight``, sums, and
+divides by ``denominator``.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat
 
 from .component import Component
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from .denoiser import Head
 
 Denominator = Literal["maskable_tokens", "masked_tokens", "sequences", "chunks"]
 """What a sum is divided by, counted over the whole effective batch of all processes."""
 Direction = Literal["forward", "reverse", "symmetric"]
-Compares = Literal["student", "tokens", "chunks"]
+Compares = Literal["student", "tokens", "chunks", "projected", "ranked", "states"]
+Resolution = Literal["word", "line"]
+"""Coarser spans of text than chunks, as the student's tokens show them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +55,9 @@ class ChunkContext:
     """What a loss may know of c chunks; all tensors [c].
 
     t, schedule_weight, interpolation as in ``TokenContext``, taken at the chunk's first student token;
-    student_tokens, teacher_tokens, bytes int64: the size of the chunk; relation int64: a ``ChunkRelation``.
+    student_tokens, teacher_tokens, bytes int64: the size of the chunk; relation int64: a ``ChunkRelation``. spans
+    int64: for each resolution that a loss of the run asks for (``ChunkLoss.resolutions``), the number, rising, of the
+    word or line that the chunk begins in; a slice never cuts such a span.
     """
 
     t: Tensor
@@ -60,6 +68,33 @@ class ChunkContext:
     bytes: Tensor
     relation: Tensor
     progress: float
+    spans: Mapping[Resolution, Tensor] = field(default_factory=lambda: {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartContext(ChunkContext):
+    """What a loss or a bridge may know of the places where c chunks begin; all tensors [c].
+
+    targets, teacher_targets int64: id of the first token of the chunk on each side; teacher_log_likelihood float32: of
+    the whole chunk, in nats.
+    """
+
+    targets: Tensor
+    teacher_targets: Tensor
+    teacher_log_likelihood: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureContext(StartContext):
+    """What a feature loss may know of c chunks.
+
+    sequence [c] int64: number, rising, of the sequence that the chunk belongs to. student_head, teacher_head: the output
+    projections, detached, for losses that compare distributions made from states.
+    """
+
+    sequence: Tensor
+    student_head: Head
+    teacher_head: Head
 
 
 class Loss(Component):
@@ -67,7 +102,7 @@ class Loss(Component):
 
     kind: ClassVar[str] = "loss"
     compares: ClassVar[Compares]
-    """The port: ``student`` needs no teacher; ``tokens`` and ``chunks`` need an alignment that yields them."""
+    """The port: ``student`` needs no teacher; ``states`` needs chunks; the others need an alignment that yields them."""
     direction: ClassVar[Direction | None] = None
     """Of a divergence: ``forward`` weighs by the teacher (mode-covering), ``reverse`` by the student (mode-seeking)."""
     interpolated: ClassVar[bool] = False
@@ -81,6 +116,14 @@ class Loss(Component):
     def denominator(self) -> Denominator:
         """What the sum over positions or chunks is divided by."""
         return "masked_tokens"
+
+    @property
+    def reads_top_k(self) -> int | None:
+        """How many of the teacher's most likely tokens the loss looks at, the rest being one number; ``None``: all.
+
+        A loss that says so can learn from a cache that holds as many.
+        """
+        return None
 
 
 class SelfLoss(Loss):
@@ -111,6 +154,8 @@ class ChunkLoss(Loss):
     """A loss that compares how likely teacher and student find the same spans of text; vocabularies may differ."""
 
     compares: ClassVar[Compares] = "chunks"
+    resolutions: ClassVar[tuple[Resolution, ...]] = ()
+    """Coarser spans over which the loss sums; ``at.spans`` then holds them, and no slice cuts them."""
 
     @property
     def denominator(self) -> Denominator:
@@ -120,4 +165,48 @@ class ChunkLoss(Loss):
     @abstractmethod
     def per_chunk(self, student: Tensor, teacher: Tensor, at: ChunkContext) -> Tensor:
         """Log-likelihoods [c] in nats (<= 0) of the same c text spans -> losses [c]. No gradient may reach the teacher: detach it."""
+        raise NotImplementedError
+
+
+class DistributionLoss(Loss):
+    """A loss that compares whole distributions where a chunk begins; the alignment's bridge made them comparable."""
+
+    compares: ClassVar[Compares] = "projected"
+
+    @property
+    def denominator(self) -> Denominator:
+        """Averaged over active chunks."""
+        return "chunks"
+
+    @abstractmethod
+    def per_start(self, student: Tensor, teacher: Tensor, at: StartContext) -> Tensor:
+        """Student log-probabilities [c, K] and teacher probabilities [c, K] of the same K outcomes -> losses [c].
+
+        Teacher probabilities may be zero. No gradient may reach the teacher: detach it.
+        """
+        raise NotImplementedError
+
+
+class FeatureLoss(Loss):
+    """A loss that compares hidden states; what it needs to learn for that (projections) is trained with the student."""
+
+    compares: ClassVar[Compares] = "states"
+
+    @property
+    def denominator(self) -> Denominator:
+        """Averaged over active chunks."""
+        return "chunks"
+
+    @abstractmethod
+    def build(self, student_size: int, teacher_size: int) -> nn.Module:
+        """Return the loss's own trainable module for hidden sizes of both sides; ``nn.Module()`` where it needs none."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def per_chunk(self, student: Tensor, teacher: Tensor, module: Any, at: FeatureContext) -> Tensor:
+        """Mean hidden states [c, H_S] and [c, H_T] over the masked tokens of the same c chunks -> losses [c].
+
+        ``module`` is what ``build`` returned, on the device of the states, which arrive in float32. No gradient may reach
+        the teacher.
+        """
         raise NotImplementedError
