@@ -1,0 +1,1 @@
+"""A table of runs that differ in some options: ``tide matrix``. Imports no torch."""
