@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tide_core.assembly import build_accelerator, describer, load_model, load_tokenizers, prepare_split
-from tide_core.evaluation import HeldOut, evaluate_all
+from tide_core.evaluation import HeldOut, evaluate_all, writing_sampler
 from tide_core.feeder import joiner
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
@@ -39,6 +39,7 @@ def evaluate_student(
         seed=config.training.seed,
         device=accelerator.device,
         columns=tokenizers.columns,
+        sampler=writing_sampler(config.student, registry, config.sampler),
     )
     announce("evaluating")
     return evaluate_all(config.evaluation, student, teacher, held_out, describe)

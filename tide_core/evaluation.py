@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import nn
@@ -13,14 +14,16 @@ from torch import nn
 from tide_core.blame import Describe, blame, describe
 from tide_core.data import PreparedData
 from tide_core.draws import SampleDraws
-from tide_specs import Batch, Dataset, Denoiser, Evaluation, Evaluator, Example, SharedColumns
+from tide_core.registry import Registry
+from tide_specs import Architecture, Batch, Dataset, Denoiser, Evaluation, Evaluator, Example, Sampler, SharedColumns
 
 
 @dataclass(kw_only=True)
 class HeldOut:
     """Implements ``tide_specs.EvaluationContext`` over the evaluation split of a dataset.
 
-    data: its rows, encoded and aligned; join: ``collate`` with the padding of both sides filled in.
+    data: its rows, encoded and aligned; join: ``collate`` with the padding of both sides filled in; sampler: how the
+    student writes.
     """
 
     dataset: Dataset
@@ -29,6 +32,7 @@ class HeldOut:
     seed: int
     device: torch.device
     columns: SharedColumns | None = None
+    sampler: Sampler | None = None
     _read: list[Example] = field(default_factory=list, init=False, repr=False)
     _complete: bool = field(default=False, init=False, repr=False)
 
@@ -50,6 +54,11 @@ class HeldOut:
     def draws(self, batch: Batch) -> SampleDraws:
         """Return the random numbers of a batch; the same whatever model is evaluated and whenever."""
         return SampleDraws(seed=self.seed, epoch=0, samples=batch.samples, device=self.device)
+
+
+def writing_sampler(architecture: Architecture, registry: Registry, given: Sampler | None = None) -> Sampler:
+    """Return how a model writes: as ``given``, or as its architecture usually does."""
+    return given or cast("Sampler", registry.build("sampler", architecture.usual_sampler))
 
 
 def evaluate_all(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pydantic import Field, NonNegativeInt
 
 from .batch import Batch, Draws
 from .component import Component
 from .denoiser import Denoiser
+from .sampler import Sampler
 from .text import Example, SharedColumns
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ class Evaluation:
     """The result of an evaluator.
 
     metrics: name -> estimate. tables: name -> rows of a table, for artifacts. per_example: metric -> one number per
-    evaluated example, in order, for paired comparisons between runs.
+    evaluated example, in order, for paired comparisons between runs. better: which way the metrics lie that say how good
+    the model is (a count or a duration does not), so that a student can be held against its teacher.
     """
 
     metrics: Mapping[str, Estimate]
     tables: Mapping[str, Sequence[Mapping[str, float | str]]] = field(default_factory=lambda: {})
     per_example: Mapping[str, Sequence[float]] = field(default_factory=lambda: {})
+    better: Mapping[str, Literal["higher", "lower"]] = field(default_factory=lambda: {})
 
 
 class EvaluationContext(Protocol):
@@ -47,6 +50,8 @@ class EvaluationContext(Protocol):
     device: torch.device
     columns: SharedColumns | None
     """Shared vocabulary columns, when the run's alignment yields ``tokens``."""
+    sampler: Sampler | None
+    """How the student writes: the run's sampler, or else its architecture's usual one."""
 
     def examples(self, limit: int | None = None) -> Sequence[Example]:
         """Return held-out examples, always the same ones in the same order."""
