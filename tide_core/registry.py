@@ -153,7 +153,7 @@ class Registry:
         except ConfigError as error:
             raise _custom(str(error)) from None
         try:
-            return cls.model_validate(dict(value))
+            return cls.model_validate(dict(value), context={"resolve": self.resolve})
         except (ValidationError, PydanticCustomError):
             raise
         except Exception as error:  # a validator of the plugin's own that breaks pydantic's rules

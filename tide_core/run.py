@@ -33,7 +33,7 @@ from tide_core.checkpoints import Checkpoint, newest_checkpoint, restore_trainin
 from tide_core.config import config_record
 from tide_core.data import PreparedData
 from tide_core.distillation import Distillation
-from tide_core.evaluation import HeldOut, evaluate_all
+from tide_core.evaluation import HeldOut, evaluate_all, writing_sampler
 from tide_core.feeder import Feeder, Share, joiner
 from tide_core.loop import Loop, inner
 from tide_core.model_card import write_model_card
@@ -91,7 +91,7 @@ def run(
     module = _load_models(config, accelerator, tokenizers, describe)
     engine = build_engine(accelerator, module, config.training)
     observers = Observers(_observers(config, registry), describe, enabled=accelerator.is_main_process)
-    evaluations = _Evaluations(config, engine, _held_out(config, inputs, tokenizers, engine), observers, describe)
+    evaluations = _Evaluations(config, engine, _held_out(config, inputs, tokenizers, engine, registry), observers, describe)
     share = _share(config, accelerator)
     state = {
         "run_id": checkpoint.state["run_id"] if checkpoint else uuid4().hex,
@@ -158,7 +158,9 @@ def _feeder(config: RunConfig, data: PreparedData, share: Share, module: Distill
     return Feeder(data, join, share, module, seed=config.training.seed, last_step=config.training.steps)
 
 
-def _held_out(config: RunConfig, inputs: _Inputs, tokenizers: Tokenizers, engine: Engine) -> HeldOut | None:
+def _held_out(
+    config: RunConfig, inputs: _Inputs, tokenizers: Tokenizers, engine: Engine, registry: Registry
+) -> HeldOut | None:
     if inputs.evaluation is None:
         return None
     return HeldOut(
@@ -168,6 +170,7 @@ def _held_out(config: RunConfig, inputs: _Inputs, tokenizers: Tokenizers, engine
         seed=config.training.seed,
         device=engine.accelerator.device,
         columns=tokenizers.columns,
+        sampler=writing_sampler(config.student, registry, config.sampler),
     )
 
 

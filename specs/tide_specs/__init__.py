@@ -23,6 +23,7 @@ from .errors import (
 )
 from .evaluator import Estimate, Evaluation, EvaluationContext, Evaluator
 from .events import CheckpointSaved, EvaluationFinished, MetricsLogged, RunFinished, RunStarted, RunStatus, StepFinished
+from .held import HeldComponent
 from .hooks import COMPONENT_HOOKS, CONTRACT_VERSION, PROJECT, ComponentHooks, LifecycleHooks, hookimpl, hookspec
 from .interpolation import Interpolation
 from .layout import AttentionLayout, BlockCausal, BlockDiffusion, Cached, Causal, Full
@@ -97,6 +98,7 @@ __all__ = [
     "Form",
     "Full",
     "Head",
+    "HeldComponent",
     "Interpolation",
     "LifecycleHooks",
     "Loss",
