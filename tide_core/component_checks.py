@@ -22,6 +22,7 @@ BASES: dict[str, type[Component]] = {
     "dataset": tide_specs.Dataset,
     "evaluator": tide_specs.Evaluator,
     "observer": tide_specs.Observer,
+    "launcher": tide_specs.Launcher,
 }
 """Kind -> the base class of its components."""
 

@@ -93,18 +93,20 @@ def _explain(
 
 
 class Owner(typing.NamedTuple):
-    """The model that a place of a run belongs to: its options, what to call it, and where it comes from."""
+    """The model that a place of a file belongs to: its options, what to call it, where it comes from, if it is the file."""
 
     title: str
     options: tuple[str, ...]
     origin: str
+    whole: bool = False
 
 
 def owner_of(place: Place, data: Any, registry: Registry, model: type[BaseModel] | None) -> Owner:
     """Return the innermost model that holds the last part of ``place``."""
     from .run_schema import COMPONENT_FIELDS
 
-    owner = Owner("a run", tuple(model.model_fields) if model else (), "")
+    title = getattr(model, "file_title", "a run")
+    owner = Owner(title, tuple(model.model_fields) if model else (), "", whole=True)
     annotation: Any = model
     kind = COMPONENT_FIELDS.get(str(place[0]), str(place[0])) if place else ""
     for index, part in enumerate(place):
@@ -158,13 +160,13 @@ def _message(details: ErrorDetails, place: Place, owner: Owner) -> str:
     last = str(place[-1]) if place else ""
     if kind == "extra_forbidden":
         options = [option for option in owner.options if option != "name"]
-        what = "section" if owner.title == "a run" else "option"
+        what = "section" if owner.whole else "option"
         listed = (
             f"\n{what}s of {owner.title}: {', '.join(options) or 'none'}" if options else f"\n{owner.title} has none"
         )
         return f"unknown {what} '{last}'{did_you_mean(last, options)}{listed}"
     if kind == "missing":
-        return "is required" if owner.title == "a run" else f"{owner.title} requires '{last}'"
+        return "is required" if owner.whole else f"{owner.title} requires '{last}'"
     if kind == "tide_component":
         return str(context["message"])
     if kind == "too_short":

@@ -33,6 +33,7 @@ BUILTIN = (
     "tide_plugins.datasets",
     "tide_plugins.evaluators",
     "tide_plugins.observers",
+    "tide_plugins.launchers",
 )
 """The bundled plugins. Strings, so that the core imports none of them by name."""
 

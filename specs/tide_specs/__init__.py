@@ -26,6 +26,7 @@ from .events import CheckpointSaved, EvaluationFinished, MetricsLogged, RunFinis
 from .held import HeldComponent
 from .hooks import COMPONENT_HOOKS, CONTRACT_VERSION, PROJECT, ComponentHooks, LifecycleHooks, hookimpl, hookspec
 from .interpolation import Interpolation
+from .launcher import Job, Launcher, LaunchSession, RunningJob
 from .layout import AttentionLayout, BlockCausal, BlockDiffusion, Cached, Causal, Full
 from .loss import (
     ChunkContext,
@@ -100,6 +101,9 @@ __all__ = [
     "Head",
     "HeldComponent",
     "Interpolation",
+    "Job",
+    "LaunchSession",
+    "Launcher",
     "LifecycleHooks",
     "Loss",
     "Message",
@@ -119,6 +123,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "RunStatus",
+    "RunningJob",
     "Runtime",
     "Sampled",
     "Sampler",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .attention import AttentionBackend
     from .dataset import Dataset
     from .evaluator import Evaluator
+    from .launcher import Launcher
     from .observer import Observer
     from .sampler import Sampler
 
@@ -245,6 +246,54 @@ class ComponentHooks(MethodHooks):
         @hookimpl
         def tide_observers():
             return [LossFile]
+        ```
+        '''
+        raise NotImplementedError
+
+    @hookspec
+    def tide_launchers(self) -> Sequence[type[Launcher]]:
+        r'''Contribute launchers.
+
+        ```python
+        import os
+        import subprocess
+        from typing import Literal
+
+        from tide_specs import Launcher, hookimpl
+
+
+        class Polite(Launcher):
+            """Processes of this machine that give way to everything else."""
+
+            name: Literal["polite"] = "polite"
+
+            def open(self, *, workers, directory):
+                return Session()
+
+
+        class Session:
+            def __init__(self):
+                self.processes = []
+
+            def start(self, job):
+                with open(job.log, "ab") as log:
+                    environment = {**os.environ, **job.environment}
+                    command = ["nice", *job.command]
+                    options = {"cwd": job.directory, "env": environment, "start_new_session": True}
+                    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **options)
+                self.processes.append(process)
+                return process
+
+            def close(self):
+                for process in self.processes:
+                    process.terminate()
+                for process in self.processes:
+                    process.wait()
+
+
+        @hookimpl
+        def tide_launchers():
+            return [Polite]
         ```
         '''
         raise NotImplementedError

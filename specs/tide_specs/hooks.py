@@ -23,6 +23,7 @@ COMPONENT_HOOKS = {
     "dataset": "tide_datasets",
     "evaluator": "tide_evaluators",
     "observer": "tide_observers",
+    "launcher": "tide_launchers",
 }
 """Kind of component -> the hook that contributes it."""
 

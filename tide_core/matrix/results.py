@@ -30,7 +30,7 @@ class CellResult:
 
     cell: its id; labels: axis -> label; reason: why it is impossible, or how it failed; metrics: ``evaluator/metric`` ->
     estimate after the last step; per_example: ``evaluator/metric`` -> one number per held-out example, paired across
-    cells by position; curves: ``loss``, ``loss/<term>``, ``evaluator/metric``, ... -> (step, value) in order of steps.
+    cells by position; better: ``evaluator/metric`` -> which way it is better, for those that are; curves: ``loss``, ``loss/<term>``, ``evaluator/metric``, ... -> (step, value) in order of steps.
 
     seconds: what the cell took, all its parts together. teacher_forwards, student_forwards: forward passes of training,
     evaluation not counted. parameters: of the student. ``None``: not known.
@@ -42,6 +42,7 @@ class CellResult:
     reason: str = ""
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     per_example: Mapping[str, list[float]] = field(default_factory=dict)
+    better: Mapping[str, Literal["higher", "lower"]] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     seconds: float = 0.0
     teacher_forwards: int | None = None
@@ -85,6 +86,7 @@ def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "metrics": metrics,
         "per_example": {name: [float(value) for value in values] for name, values in record["per_example"].items()},
+        "better": record["better"],
         "curves": {name: [(int(s), float(v)) for s, v in points] for name, points in record["curves"].items()},
         "seconds": float(record["seconds"]),
         **{name: record[name] for name in ("teacher_forwards", "student_forwards", "parameters")},

@@ -1,0 +1,49 @@
+"""``run_matrix``: the engine, the tables that it leaves, and who is told of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tide_core.registry import Registry
+from tide_specs import ConfigError, UnavailableError
+
+from .definition import LoadedMatrix
+from .engine import Engine, Watch
+from .results import load_results, write_csv, write_parquet
+
+TABLES = {"results.csv": write_csv, "results.parquet": write_parquet}
+
+
+def run_matrix(loaded: LoadedMatrix, registry: Registry, plugins: Sequence[str], watch: Watch) -> None:
+    """Run every possible cell that is not finished, and write the tables of all results.
+
+    Raises ``UnavailableError`` when the launcher is not installed or does not answer, ``ConfigError`` when another
+    process runs this matrix or no cell is possible.
+    """
+    require_launcher(loaded, registry)
+    if not any(cell.possible for cell in loaded.matrix.cells):
+        raise ConfigError(f"{loaded.matrix.file}: every cell is impossible; the plan says why")
+    engine = Engine(matrix=loaded.matrix, options=loaded.options, plugins=plugins, watch=watch)
+    try:
+        engine.run()
+    finally:
+        write_tables(loaded)
+
+
+def require_launcher(loaded: LoadedMatrix, registry: Registry) -> None:
+    """Raise ``UnavailableError`` that names the extra when the launcher is not installed."""
+    launcher = loaded.options.launcher
+    reason = registry.unavailable(type(launcher))
+    if reason and launcher.extra:
+        extra = f"{registry.origin(launcher).distribution}[{launcher.extra}]"
+        reason = f"needs {', '.join(launcher.requires)}; pip install '{extra}'"
+    if reason:
+        raise UnavailableError(f"{loaded.matrix.file}: launcher '{launcher.name}' {reason}")
+
+
+def write_tables(loaded: LoadedMatrix) -> None:
+    """Write what all cells found out into the matrix' folder."""
+    results = load_results(loaded.matrix)
+    if loaded.matrix.directory.is_dir():
+        for name, write in TABLES.items():
+            write(results, loaded.matrix.directory / name)
