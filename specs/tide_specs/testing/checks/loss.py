@@ -1,7 +1,7 @@
 """Checks of losses, on textbook tensors.
 
-Shapes: n positions or chunks, V vocabulary columns. ``student`` and ``teacher`` are logits [n, V] for the losses on tokens,
-log-likelihoods [n] for the losses on chunks.
+Shapes: n positions or chunks, V vocabulary columns, H hidden size. ``student`` and ``teacher`` are logits [n, V] for the losses
+on tokens and on distributions, log-likelihoods [n] for the losses on chunks, hidden states [n, H] for those on states.
 """
 
 # The checks look closer than annotations do, and torch's stubs are incomplete.
@@ -10,6 +10,7 @@ log-likelihoods [n] for the losses on chunks.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -17,13 +18,36 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from tide_specs.loss import ChunkContext, ChunkLoss, Loss, SelfLoss, TokenContext, TokenLoss
+from tide_specs.denoiser import Head
+from tide_specs.loss import (
+    ChunkContext,
+    ChunkLoss,
+    DistributionLoss,
+    FeatureContext,
+    FeatureLoss,
+    Loss,
+    SelfLoss,
+    StartContext,
+    TokenContext,
+    TokenLoss,
+)
+from tide_specs.testing.chunk_contexts import feature_context, spans, start_context
 from tide_specs.testing.closeness import expect_close
 from tide_specs.testing.contexts import chosen, chunk_context, log_likelihoods, logits, token_context
 from tide_specs.testing.outcome import CheckSkipped, expect
 
 COUNT = 12
 COLUMNS = 11
+TEACHER_COLUMNS = 13
+HIDDEN = (6, 8)
+"""Hidden sizes of student and teacher."""
+BASES = {
+    "student": SelfLoss,
+    "tokens": TokenLoss,
+    "chunks": ChunkLoss,
+    "projected": DistributionLoss,
+    "states": FeatureLoss,
+}
 SAME = {"rtol": 1e-4, "atol": 1e-5}
 """Two evaluations that may differ only by the order of float32 additions."""
 ZERO = 1e-4
@@ -37,14 +61,20 @@ DENOMINATORS = ("maskable_tokens", "masked_tokens", "sequences", "chunks")
 
 @dataclass(frozen=True)
 class Inputs:
-    """One set of inputs, of whichever sort the loss takes."""
+    """One set of inputs, of whichever sort the loss takes. ``module``: what a feature loss built."""
 
     student: Tensor
     teacher: Tensor
     at: TokenContext | ChunkContext
+    module: Any = None
 
     def of(self, loss: Loss) -> Tensor:
         """Evaluate the loss [n]."""
+        if isinstance(loss, FeatureLoss):
+            return loss.per_chunk(self.student, self.teacher, self.module, cast(FeatureContext, self.at))
+        if isinstance(loss, DistributionLoss):
+            student, teacher = self.student.log_softmax(1), self.teacher.softmax(1)
+            return loss.per_start(student, teacher, cast(StartContext, self.at))
         if isinstance(loss, ChunkLoss):
             return loss.per_chunk(self.student, self.teacher, cast(ChunkContext, self.at))
         if isinstance(loss, TokenLoss):
@@ -54,21 +84,52 @@ class Inputs:
     def pick(self, index: Tensor) -> Inputs:
         """Return the inputs of some of the positions."""
         at: Any = self.at
-        return Inputs(self.student[index], self.teacher[index], chosen(at, index))
+        found: Any = chosen(at, index)
+        if isinstance(found, ChunkContext):
+            found = replace(found, spans={name: number[index] for name, number in found.spans.items()})
+        return replace(self, student=self.student[index], teacher=self.teacher[index], at=found)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Inputs:
         """Return the inputs with student and teacher changed alike."""
-        return Inputs(change(self.student), change(self.teacher), self.at)
+        return replace(self, student=change(self.student), teacher=change(self.teacher))
+
+    def groups(self, loss: Loss) -> Tensor | None:
+        """The numbers [n] of what the contract lets a loss mix: sequences, lines or words; ``None``: nothing."""
+        at: Any = self.at
+        if isinstance(loss, FeatureLoss):
+            return at.sequence
+        if isinstance(loss, ChunkLoss) and loss.resolutions:
+            return at.spans["line" if "line" in loss.resolutions else "word"]
+        return None
 
 
 def inputs(loss: Loss, count: int = COUNT, seed: int = 0, **given: Any) -> Inputs:
     """Return random inputs for a loss."""
+    if isinstance(loss, FeatureLoss):
+        return feature_inputs(loss, count, seed, **given)
     if isinstance(loss, ChunkLoss):
-        return Inputs(
-            log_likelihoods(count, seed=seed), log_likelihoods(count, seed=seed + 1), chunk_context(count, **given)
-        )
-    context = token_context(count, COLUMNS, **given)
+        at = chunk_context(count, **{"spans": spans(count), **given})
+        return Inputs(log_likelihoods(count, seed=seed), log_likelihoods(count, seed=seed + 1), at)
+    starts = isinstance(loss, DistributionLoss)
+    context = start_context(count, COLUMNS, COLUMNS, **given) if starts else token_context(count, COLUMNS, **given)
     return Inputs(logits(count, COLUMNS, seed=seed), logits(count, COLUMNS, seed=seed + 1), context)
+
+
+def feature_inputs(
+    loss: FeatureLoss, count: int = COUNT, seed: int = 0, *, sizes: tuple[int, int] = HIDDEN, **given: Any
+) -> Inputs:
+    """Return random states of both hidden sizes, heads, and the loss's module, built under a fixed seed."""
+    columns = (COLUMNS, TEACHER_COLUMNS)
+    heads = [Head(logits(n, size, seed=9, scale=0.5)) for n, size in zip(columns, sizes, strict=True)]
+    student, teacher = (logits(count, size, seed=seed + i, scale=1.0) for i, size in enumerate(sizes))
+    return Inputs(student, teacher, feature_context(count, heads[0], heads[1], **given), built(loss, *sizes))
+
+
+def built(loss: FeatureLoss, student_size: int, teacher_size: int) -> Any:
+    """Return what the loss builds under seed 0, and leave torch's generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return loss.build(student_size, teacher_size)
 
 
 def exercise(loss: Loss) -> None:
@@ -78,15 +139,14 @@ def exercise(loss: Loss) -> None:
 
 
 def check_port(loss: Loss) -> None:
-    """The loss subclasses one of the three base classes, and its declarations agree with it."""
-    bases = {"student": SelfLoss, "tokens": TokenLoss, "chunks": ChunkLoss}
+    """The loss subclasses one of the five base classes, and its declarations agree with it."""
     name = type(loss).__name__
     expect(
-        isinstance(loss, (SelfLoss, TokenLoss, ChunkLoss)),
-        f"{name} subclasses Loss directly; subclass SelfLoss, TokenLoss or ChunkLoss.",
+        isinstance(loss, tuple(BASES.values())),
+        f"{name} subclasses Loss directly; subclass {', '.join(base.__name__ for base in BASES.values())}.",
     )
     expect(
-        isinstance(loss, bases.get(loss.compares, type(None))),
+        isinstance(loss, BASES.get(loss.compares, type(None))),
         f"{name}.compares is {loss.compares!r}, which its base class does not say; leave it to the base class.",
     )
     denominator: Any = loss.denominator
@@ -121,16 +181,27 @@ def check_items_are_independent(loss: Loss) -> None:
         torch.equal(whole.of(loss), expected),
         "the same inputs give two different losses; a loss must be a function of its inputs (no randomness, no state).",
     )
-    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(3))
-    parts = [order, torch.arange(5), *torch.arange(COUNT).split(1)]
-    for part in parts:
+    groups = whole.groups(loss)
+    for part in _parts() if groups is None else [*_whole_groups(groups)]:
         expect_close(
             whole.pick(part).of(loss),
             expected[part],
             "the loss of a position changes with the other positions of its slice, so results would depend on the slice "
-            "size and on unmasked positions; compute each row alone, without mean, max or softmax over positions",
+            "size and on unmasked positions; compute each row alone, without mean, max or softmax over positions"
+            + ("" if groups is None else " of other sequences, lines or words"),
             **SAME,
         )
+
+
+def _parts() -> list[Tensor]:
+    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(3))
+    return [order, torch.arange(5), *torch.arange(COUNT).split(1)]
+
+
+def _whole_groups(groups: Tensor) -> list[Tensor]:
+    """Each group alone, and all but the last."""
+    numbers = groups.unique()
+    return [*((groups == number).nonzero()[:, 0] for number in numbers), (groups != numbers[-1]).nonzero()[:, 0]]
 
 
 def check_gradients_are_independent(loss: Loss) -> None:
@@ -143,7 +214,9 @@ def check_gradients_are_independent(loss: Loss) -> None:
         "no gradient reaches the student; the loss detaches it, or computes without torch operations.",
     )
     (gradient,) = torch.autograd.grad(out[0], student, retain_graph=True)
-    expect(gradient[1:].abs().max() == 0, "the loss of position 0 has a gradient at other positions; keep rows apart.")
+    groups = given.groups(loss)
+    others = gradient[1:] if groups is None else gradient[groups != groups[0]]
+    expect(others.abs().max() == 0, "the loss of position 0 has a gradient at other positions; keep rows apart.")
     (total,) = torch.autograd.grad(out.sum(), student)
     expect(total.isfinite().all(), "the gradient is not finite on ordinary inputs; compute in log space.")
     expect(total.abs().sum() > 0, "the gradient of the student is zero everywhere; nothing would be learned.")
@@ -155,7 +228,7 @@ def check_no_gradient_to_teacher(loss: Loss) -> None:
         raise CheckSkipped("the loss has no teacher")
     given = inputs(loss)
     teacher = given.teacher.clone().requires_grad_()
-    out = Inputs(given.student.clone().requires_grad_(), teacher, given.at).of(loss)
+    out = replace(given, student=given.student.clone().requires_grad_(), teacher=teacher).of(loss)
     if not out.requires_grad:
         return
     (gradient,) = torch.autograd.grad(out.sum(), teacher, allow_unused=True)
@@ -167,7 +240,7 @@ def check_no_gradient_to_teacher(loss: Loss) -> None:
 
 def check_interpolated_target_is_detached(loss: Loss) -> None:
     """An interpolated target is held constant: the gradient equals the one towards the same target given as a teacher."""
-    if not loss.interpolated or isinstance(loss, SelfLoss):
+    if not loss.interpolated or isinstance(loss, SelfLoss | FeatureLoss):
         raise CheckSkipped("the loss declares no interpolated target")
     share = torch.full((COUNT,), 0.4)
     given = inputs(loss, interpolation=share)
@@ -230,18 +303,24 @@ def _extreme(loss: Loss) -> Inputs:
     if isinstance(loss, ChunkLoss):
         values = torch.tensor([0.0, -1e-8, -1e-3, -1.0, -60.0, -1e4])
         student, teacher = (side.flatten() for side in torch.meshgrid(values, values, indexing="ij"))
-        return Inputs(student, teacher, chunk_context(len(student)))
+        return Inputs(student, teacher, inputs(loss, len(student)).at)
+    if isinstance(loss, FeatureLoss):
+        given = feature_inputs(loss)
+        scale = torch.tensor([0.0, 1e-8, 1e-3, 1.0, 80.0, 1e4]).repeat(2)[:, None]
+        return replace(given, student=given.student * scale, teacher=given.teacher * scale.roll(5, 0))
     one_hot = torch.eye(COLUMNS)[:6]
     sides = [one_hot * 1e4, one_hot.flip(1) * 1e4, -one_hot * 1e4, one_hot * 1e4 - 5e3, one_hot * 0, one_hot * 80]
     student = torch.cat([side for side in sides for _ in sides])
     teacher = torch.cat(sides * len(sides))
-    return Inputs(student, teacher, token_context(len(student), COLUMNS))
+    return Inputs(student, teacher, inputs(loss, len(student)).at)
 
 
 def check_divergence(loss: Loss) -> None:
     """A loss that claims to be a divergence is zero for equal distributions, and positive for different ones."""
     if not loss.is_divergence:
         raise CheckSkipped("the loss does not claim to be a divergence")
+    if isinstance(loss, FeatureLoss):
+        raise CheckSkipped("states of two hidden sizes are never equal")
     given = _certain(loss, inputs(loss))
     student = given.student.clone().requires_grad_()
     equal = student.detach().clone()
@@ -265,7 +344,7 @@ def check_divergence(loss: Loss) -> None:
 
 def check_direction(loss: Loss) -> None:
     """``forward`` punishes a missed mode of the teacher most, ``reverse`` an invented one, ``symmetric`` both alike."""
-    if not (loss.is_divergence and loss.direction):
+    if not (loss.is_divergence and loss.direction) or isinstance(loss, FeatureLoss):
         raise CheckSkipped("the loss claims no direction, or is no divergence")
     if isinstance(loss, ChunkLoss):
         broad, narrow = torch.tensor([-1.4]), torch.tensor([-1e-3])
@@ -299,7 +378,7 @@ def check_float32_is_enough(loss: Loss) -> None:
         "the loss computes in bfloat16 or float16 (its results have no more digits than those can hold), where a divergence "
         "can be negative; keep the dtype of the logits, which is float32.",
     )
-    exact = given.map(Tensor.double).of(loss).double()
+    exact = _in_float64(given).of(loss).double()
     expect_close(
         given.of(loss),
         exact,
@@ -307,6 +386,11 @@ def check_float32_is_enough(loss: Loss) -> None:
         "the logits, and use log_softmax, expm1 and log1p",
         **FLOAT32,
     )
+
+
+def _in_float64(given: Inputs) -> Inputs:
+    module = None if given.module is None else copy.deepcopy(given.module).double()
+    return replace(given.map(Tensor.double), module=module)
 
 
 def _is_rounded(tensor: Tensor) -> bool:
