@@ -9,6 +9,9 @@ from tide_specs import Loss, hookimpl
 from .chunk_losses import BernoulliKL, Calm, CalmTidal, ReverseCalm
 from .cross_entropy import CrossEntropy
 from .divergences import ForwardKL, JensenShannon, ReverseKL, SkewKL
+from .dual_space import DualSpace
+from .hidden_state import HiddenState
+from .multi_resolution import MultiResolutionCalm
 from .tidal import Tidal
 
 
@@ -26,4 +29,7 @@ def tide_losses() -> Sequence[type[Loss]]:
         ReverseCalm,
         BernoulliKL,
         CalmTidal,
+        MultiResolutionCalm,
+        HiddenState,
+        DualSpace,
     ]
