@@ -69,6 +69,11 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "bernoulli_kl": [{}, {"direction": "reverse", "temperature": 5.0}],
     "clipped": [{}, {"beta": 0.45, "omega": 0.95}],
     "cross_entropy": [{}, {"normalisation": "sequence", "weighting": "none"}],
+    "dual_space": [{}, {"spaces": "student", "values": "states", "correct_only": False}],
+    "hidden_state": [{}, {"distance": "mse"}],
+    "multi_resolution_calm": [
+        {"objective": name} for name in ("calm", "reverse_calm", "bernoulli_kl", "reverse_bernoulli_kl")
+    ],
     "polynomial": [{}, {"exponent": 0.5}],
     "skew_kl": [{}, {"direction": "reverse"}],
     "tidal": [{}, {"mid_range_weight": False, "temperature": 1.0}],
