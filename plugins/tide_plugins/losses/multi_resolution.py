@@ -72,9 +72,9 @@ class MultiResolutionCalm(BernoulliChunkLoss):
 
         comparison, teacher = self._comparison(), teacher.detach()
         total = self.chunks * comparison.per_chunk(student, teacher, at)
-        for share, resolution in ((self.words, "word"), (self.lines, "line")):
+        for share, span in ((self.words, at.spans["word"]), (self.lines, at.spans["line"])):
             if share:
-                ours, theirs = (mean_over_spans(side, at.spans[resolution]) for side in (student, teacher))
+                ours, theirs = (mean_over_spans(side, span) for side in (student, teacher))
                 total = total + share * comparison.per_chunk(ours, theirs, at)
         return total / (self.chunks + self.words + self.lines)
 

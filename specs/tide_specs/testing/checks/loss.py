@@ -108,7 +108,7 @@ def inputs(loss: Loss, count: int = COUNT, seed: int = 0, **given: Any) -> Input
     if isinstance(loss, FeatureLoss):
         return feature_inputs(loss, count, seed, **given)
     if isinstance(loss, ChunkLoss):
-        at = chunk_context(count, **{"spans": spans(count), **given})
+        at = replace(chunk_context(count, **given), spans=spans(count))
         return Inputs(log_likelihoods(count, seed=seed), log_likelihoods(count, seed=seed + 1), at)
     starts = isinstance(loss, DistributionLoss)
     context = start_context(count, COLUMNS, COLUMNS, **given) if starts else token_context(count, COLUMNS, **given)
