@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from tide_core.data import PreparedData, collate, prepare
-from tide_core.distillation import Distillation, Method
+from tide_core.distillation import Distillation
 from tide_core.draws import SampleDraws
+from tide_core.method import Lesson, Method, terms_of
 from tide_core.settings import Timesteps, Training
 from tide_plugins.alignments.byte_chunks import ByteChunks
 from tide_plugins.architectures.huggingface import HuggingFace
@@ -123,15 +124,15 @@ class Work:
     @cached_property
     def module(self) -> Distillation:
         method = Method(
-            losses=LOSSES,
+            terms=terms_of(LOSSES),
             schedule=Linear(),
             corruption=Absorbing(),
             interpolation=Constant(),
-            view=Plain(),
             timesteps=Timesteps(),
+            lessons=[Lesson(teacher=self.load("teacher"), view=Plain(), interpolation=Constant())],
         )
         slice_elements = Training.model_fields["slice_elements"].default
-        return Distillation(self.load("student"), self.load("teacher"), method, slice_elements=slice_elements)
+        return Distillation(self.load("student"), method, slice_elements=slice_elements)
 
     def batch(self, number: int, rounds: int) -> Batch:
         """Batch of round ``number``."""
@@ -142,7 +143,7 @@ class Work:
             positions=[0],
             effective_size=1,
             student_pad=self.module.student.tokenizer.pad_token_id,
-            teacher_pad=self.module.teacher.tokenizer.pad_token_id,
+            teacher_pad=self.module.teachers[0].tokenizer.pad_token_id,
             length_multiple=BLOCK,
         )
 

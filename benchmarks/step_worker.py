@@ -58,9 +58,8 @@ class Ours:
         draws = self.work.draws(batch)
 
         def step() -> float:
-            _, micro = self.module.noise(batch, draws, 0.0)
-            counts = torch.tensor([float(micro.counts[name]) for name in self.module.method.denominators()])
-            total, _ = self.module(micro, counts, 0.5)
+            _, micro = self.module.noise([batch], draws, 0.0)
+            total, _ = self.module(micro, self.module.counts(micro), 0.5)
             total.backward()
             return float(total.detach())
 
@@ -73,19 +72,27 @@ class Reference:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.module = work.module
-        for denoiser in (self.module.student, self.module.teacher):
+        for denoiser in (self.module.student, self.module.teachers[0]):
             denoiser.module.set_attn_implementation("sdpa")
 
     def prepared(self, number: int, rounds: int) -> Callable[[], float]:
         batch = self.work.batch(number, rounds)
-        noise, micro = self.module.noise(batch, self.work.draws(batch), 0.0)
+        noise, micro = self.module.noise([batch], self.work.draws(batch), 0.0)
         parts = examples(batch, noise, self.work.shape.length)
-        student, teacher = self.module.student.module, self.module.teacher.module
+        student, teacher = self.module.student.module, self.module.teachers[0].module
 
         def step() -> float:
             total = 0.0
             for studied, taught in parts:
-                loss = reference_loss(student, teacher, studied, taught, micro.counts, block=BLOCK, chunks=batch.chunks)
+                loss = reference_loss(
+                    student,
+                    teacher,
+                    studied,
+                    taught,
+                    {**micro.counts, "chunks": micro.count("chunks", 0)},
+                    block=BLOCK,
+                    chunks=batch.chunks,
+                )
                 loss.backward()
                 total += float(loss.detach())
             return total
@@ -136,13 +143,13 @@ class Worker:
 
     def _facts(self, number: int, rounds: int) -> dict[str, Any]:
         batch = self.work.batch(number, rounds)
-        _, micro = self.work.module.noise(batch, self.work.draws(batch), 0.0)
+        _, micro = self.work.module.noise([batch], self.work.draws(batch), 0.0)
         return {
             "gradients": self.gradient_bytes,
             "documents": _documents(batch.student.documents),
             "trained": micro.counts["maskable_tokens"],
             "masked": micro.counts["masked_tokens"],
-            "chunks": micro.counts["chunks"],
+            "chunks": micro.count("chunks", 0),
             "columns": int(self.work.module.student.head().weight.shape[0]),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from tide_core.blame import Describe, blame
-from tide_core.data import PreparedData, prepare
+from tide_core.data import Pairing, PreparedData, prepare_pairings
 from tide_core.devices import device_named
-from tide_core.distillation import Method
+from tide_core.distillation import Distillation
+from tide_core.method import Lesson, Method, terms_of
 from tide_core.parallel import Engine
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
@@ -23,6 +24,7 @@ from tide_specs import (
     AttentionBackend,
     Component,
     Denoiser,
+    DistributionLoss,
     Role,
     Runtime,
     SharedColumns,
@@ -30,6 +32,7 @@ from tide_specs import (
     TextTokenizer,
     TokenLoss,
     UnavailableError,
+    VocabularyBridge,
 )
 
 Progress = Callable[[str, int, int | None], None]
@@ -38,11 +41,12 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizers:
-    """The tokenizers of both sides, and the vocabulary columns that they share, where the alignment says so."""
+    """The tokenizers of student and teacher, and what the alignment says of their vocabularies, where a loss needs it."""
 
     student: TextTokenizer
     teacher: TextTokenizer | None
-    columns: SharedColumns | None
+    columns: SharedColumns | None = None
+    bridge: VocabularyBridge | None = None
 
 
 def describer(registry: Registry) -> Describe:
@@ -62,14 +66,21 @@ def load_tokenizers(config: RunConfig, describe: Describe) -> Tokenizers:
     with blame(config.student, "while its tokenizer was loaded", describe):
         student = tokenizer_of(config.student, "student", trust_remote_code=config.trust_remote_code)
     if config.teacher is None:
-        return Tokenizers(student=student, teacher=None, columns=None)
+        return Tokenizers(student=student, teacher=None)
     with blame(config.teacher, "while its tokenizer was loaded", describe):
         teacher = tokenizer_of(config.teacher, "teacher", trust_remote_code=config.trust_remote_code)
-    columns = None
-    if any(isinstance(loss, TokenLoss) for loss in config.losses):
-        with blame(config.alignment, "while vocabularies were compared", describe):
+    columns = bridge = None
+    with blame(config.alignment, "while vocabularies were compared", describe):
+        if any(isinstance(loss, TokenLoss) for loss in config.losses):
             columns = config.alignment.columns(student, teacher)
-    return Tokenizers(student=student, teacher=teacher, columns=columns)
+        if any(isinstance(loss, DistributionLoss) for loss in config.losses):
+            bridge = config.alignment.bridge(student, teacher)
+    return Tokenizers(student=student, teacher=teacher, columns=columns, bridge=bridge)
+
+
+def load_all_tokenizers(config: RunConfig, describe: Describe) -> list[Tokenizers]:
+    """Do as ``load_tokenizers`` for each teacher of the run; one entry, without a teacher, where there is none."""
+    return [load_tokenizers(view, describe) for view in config.lessons() or (config,)]
 
 
 def tokenizer_of(architecture: Architecture, role: Role, *, trust_remote_code: bool) -> TextTokenizer:
@@ -85,17 +96,35 @@ def prepare_split(
     describe: Describe,
     progress: Progress | None = None,
 ) -> PreparedData:
-    """Encode and align one split; every process calls this, one writes the cache and the others wait for it."""
+    """Encode and align one split of a run with one teacher, or without one."""
+    return prepare_for_all(config, split, [tokenizers], cache, describe, progress)
+
+
+def prepare_for_all(
+    config: RunConfig,
+    split: Split,
+    tokenizers: Sequence[Tokenizers],
+    cache: Path,
+    describe: Describe,
+    progress: Progress | None = None,
+) -> PreparedData:
+    """Encode and align one split for every teacher; every process calls this, one writes the cache, the others wait."""
     report = None if progress is None else (lambda done, total: progress(f"preparing {split} data", done, total))
+    pairings = [
+        Pairing(
+            teacher=one.teacher,
+            alignment=None if view.teacher is None else view.alignment,
+            length_multiple=1 if view.teacher is None else view.teacher.length_multiple,
+        )
+        for view, one in zip(config.lessons() or (config,), tokenizers, strict=True)
+    ]
     with blame(config.data, f"while its {split} examples were prepared", describe):
-        return prepare(
+        return prepare_pairings(
             config.data,
             split,
-            student=tokenizers.student,
-            teacher=tokenizers.teacher,
-            alignment=None if config.teacher is None else config.alignment,
+            student=tokenizers[0].student,
+            pairings=pairings,
             length_multiple=config.student.length_multiple,
-            teacher_length_multiple=1 if config.teacher is None else config.teacher.length_multiple,
             cache_directory=str(cache),
             workers=config.training.workers,
             progress=report,
@@ -158,15 +187,45 @@ def compile_layers(denoiser: Denoiser) -> None:
                 layer.compile()
 
 
-def method_of(config: RunConfig, describe: Describe) -> Method:
-    """Return the components that define the run's objective."""
+def load_distillation(
+    config: RunConfig, device: torch.device, tokenizers: Sequence[Tokenizers], describe: Describe
+) -> Distillation:
+    """Load student and teachers and put them together with the method."""
+    torch.manual_seed(config.training.seed)
+    lessons = [
+        load_lesson(view, device, one, describe) for view, one in zip(config.lessons(), tokenizers, strict=False)
+    ]
+    student = load_model(config, "student", device, describe)
+    method = method_of(config, lessons, describe)
+    torch.manual_seed(config.training.seed)  # projections of feature losses start alike, whatever loaded before
+    module = Distillation(student, method, slice_elements=config.training.slice_elements)
+    return module.to(device)
+
+
+def load_lesson(config: RunConfig, device: torch.device, tokenizers: Tokenizers, describe: Describe) -> Lesson:
+    """Load the one teacher of ``config`` and put it together with what it needs."""
+    return Lesson(
+        teacher=load_model(config, "teacher", device, describe),
+        view=config.teacher_view,
+        interpolation=config.interpolation,
+        columns=tokenizers.columns,
+        bridge=tokenizers.bridge,
+        weighting=config.weighting,
+    )
+
+
+def method_of(config: RunConfig, lessons: Sequence[Lesson], describe: Describe) -> Method:
+    """Return the components that define the run's objective, around teachers that are loaded."""
     return Method(
-        losses=config.losses,
+        terms=[
+            *terms_of(config.losses),
+            *(t for k, one in enumerate(config.teachers) for t in terms_of(one.losses, k)),
+        ],
         schedule=config.schedule,
         corruption=config.corruption,
         interpolation=config.interpolation,
-        view=config.teacher_view,
         timesteps=config.timesteps,
+        lessons=lessons,
         describe=describe,
     )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tide_core.assembly import build_accelerator, describer, load_model, load_tokenizers, prepare_split
-from tide_core.evaluation import HeldOut, evaluate_all, writing_sampler
-from tide_core.feeder import joiner
+from tide_core.assembly import build_accelerator, describer, load_all_tokenizers, load_model, prepare_for_all
+from tide_core.evaluation import evaluate_all
+from tide_core.held_out import held_out_seats
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
 from tide_specs import Evaluation
@@ -24,22 +24,15 @@ def evaluate_student(
     ``tide_specs.errors``.
     """
     if not any(evaluator.uses_teacher for evaluator in config.evaluation):
-        config = config.model_copy(update={"teacher": None})
+        config = config.model_copy(update={"teacher": None, "teachers": ()})
     accelerator, describe = build_accelerator(config), describer(registry)
-    tokenizers = load_tokenizers(config, describe)
+    tokenizers = load_all_tokenizers(config, describe)
     announce("preparing held-out data")
-    data = prepare_split(config, "evaluation", tokenizers, Path(config.output).parent / ".tide-cache", describe)
+    data = prepare_for_all(config, "evaluation", tokenizers, Path(config.output).parent / ".tide-cache", describe)
     announce("loading models")
-    teacher = load_model(config, "teacher", accelerator.device, describe) if config.teacher else None
-    student = load_model(config, "student", accelerator.device, describe)
-    held_out = HeldOut(
-        dataset=config.data,
-        data=data,
-        join=joiner(student, teacher),
-        seed=config.training.seed,
-        device=accelerator.device,
-        columns=tokenizers.columns,
-        sampler=writing_sampler(config.student, registry, config.sampler),
-    )
+    device = accelerator.device
+    teachers = [load_model(view, "teacher", device, describe) for view in config.lessons()]
+    student = load_model(config, "student", device, describe)
     announce("evaluating")
-    return evaluate_all(config.evaluation, student, teacher, held_out, describe)
+    seats = held_out_seats(config, data, tokenizers, student, teachers, device, registry)
+    return evaluate_all(config.evaluation, student, seats, describe)

@@ -13,28 +13,40 @@ from tide_specs import Component, Mix
 from .compatibility_models import model_problems
 from .problems import Problem, RunFileError
 from .registry import Registry
-from .run_schema import COMPONENT_FIELDS, LISTS, RunConfig
+from .run_schema import COMPONENT_FIELDS, LESSON_FIELDS, LISTS, RunConfig
 from .yaml_source import Place, Source, path_text
 
-SPEAKS = {"tokens": "distributions token by token", "chunks": "the likelihoods of text spans"}
+SPEAKS = {
+    "tokens": "distributions token by token",
+    "chunks": "the likelihoods of text spans",
+    "projected": "distributions over text, where spans begin",
+    "ranked": "distributions sorted by probability, where spans begin",
+    "states": "the hidden states of text spans",
+}
 YIELDS = {
     frozenset({"chunks"}): "text spans\n(the teacher's and the student's vocabularies may differ)",
     frozenset({"tokens"}): "pairs of single tokens",
 }
-UNUSED_ALONE = frozenset({"alignment", "interpolation", "teacher_view"})
+UNUSED_ALONE = frozenset({"alignment", "interpolation", "teacher_view", "weighting"})
 """Sections that a run without a teacher does not look at."""
 
 
 @dataclass(frozen=True)
 class Checker:
-    """What every rule needs: the run, the registry, and where in the file things are."""
+    """What every rule needs: the run, the registry, and where in the file things are.
+
+    whole: the run with all its teachers; config: the same as teacher number ``lesson`` sees it (``RunConfig.lessons``).
+    """
 
     config: RunConfig
     registry: Registry
     source: Source
+    whole: RunConfig
+    lesson: int = 0
 
     def problem(self, place: Place, message: str, *hints: str, warning: bool = False, code: str = "") -> Problem:
-        """A finding at ``place``; with a ``code``, the run file can accept it."""
+        """A finding at ``place`` of ``config``; with a ``code``, the run file can accept it."""
+        place = self._in_file(place)
         return Problem(
             where=self.source.where(place),
             field=path_text(place),
@@ -44,6 +56,18 @@ class Checker:
             code=code,
             line=self.source.line(place) or 0,
         )
+
+    def _in_file(self, place: Place) -> Place:
+        """Return where in the file a section of one of several teachers stands."""
+        if not self.whole.teachers or place[0] not in LESSON_FIELDS:
+            return place
+        if place[0] == "losses" and len(place) > 1:
+            shared = [number for number, loss in enumerate(self.whole.losses) if loss.compares == "student"]
+            index = int(place[1])
+            if index < len(shared):
+                return ("losses", shared[index], *place[2:])
+            place = ("losses", index - len(shared), *place[2:])
+        return ("teachers", self.lesson, *place)
 
     def failed(self, place: Place, component: Component, doing: str, error: Exception) -> Problem:
         """A component that raised where it should have answered."""
@@ -77,11 +101,21 @@ def mix_of(config: RunConfig) -> Mix:
     return Mix(components=components, roles=roles)
 
 
+def mix_seen_by(checker: Checker) -> Mix:
+    """Return the mix of one teacher, with the weightings of all, which share the weight among them."""
+    mix = mix_of(checker.config)
+    weightings = [lesson.weighting for lesson in checker.whole.lessons()]
+    return replace(mix, components={**mix.components, "weighting": weightings})
+
+
 def check_mix(config: RunConfig, registry: Registry, source: Source) -> list[Problem]:
     """Return everything that speaks against the mix, errors and warnings, in the order of the file."""
-    checker = Checker(config, registry, source)
-    found = [_accepted(problem, config) for rule in RULES for problem in rule(checker)]
-    found.extend(_idle_acceptances(checker, found))
+    views = config.lessons() or (config,)
+    checkers = [Checker(view, registry, source, config, number) for number, view in enumerate(views)]
+    found = [problem for rule in RULES for checker in checkers for problem in rule(checker)]
+    # What teachers share is looked at once for each of them.
+    found = [_accepted(problem, config) for problem in dict.fromkeys(found)]
+    found.extend(_idle_acceptances(checkers[0], found))
     return sorted(found, key=lambda problem: problem.line)
 
 
@@ -158,6 +192,42 @@ def teacher_used(checker: Checker) -> Iterator[Problem]:
     )
 
 
+def several_teachers(checker: Checker) -> Iterator[Problem]:
+    """What belongs to one of several teachers stands there, not beside them."""
+    whole = checker.whole
+    if not whole.teachers:
+        return
+    at_home = f"write it into each entry of teachers, which has its own {', '.join(LESSON_FIELDS[1:])}"
+    for field in ("teacher", "alignment", "teacher_view", "weighting"):
+        if checker.source.line((field,)) is not None or (field == "teacher" and whole.teacher is not None):
+            yield Problem(
+                where=checker.source.where((field,)),
+                field=field,
+                message=f"'{field}' stands beside 'teachers' and would be of no use",
+                hints=(at_home,),
+                line=checker.source.line((field,)) or 0,
+            )
+    for index, loss in enumerate(whole.losses):
+        if loss.compares != "student":
+            yield Problem(
+                where=checker.source.where(("losses", index)),
+                field=path_text(("losses", index)),
+                message=f"'{loss.name}' compares the student with a teacher, but this run has several",
+                hints=("write it into the losses of those that it is meant for",),
+                line=checker.source.line(("losses", index)) or 0,
+            )
+    for index, loss in enumerate(whole.teachers[checker.lesson].losses):
+        if loss.compares == "student":
+            place = ("teachers", checker.lesson, "losses", index)
+            yield Problem(
+                where=checker.source.where(place),
+                field=path_text(place),
+                message=f"'{loss.name}' looks at the student alone, so it belongs to no teacher",
+                hints=("write it into the losses of the run",),
+                line=checker.source.line(place) or 0,
+            )
+
+
 def ports(checker: Checker) -> Iterator[Problem]:
     """What a loss compares is what the alignment yields."""
     config = checker.config
@@ -165,16 +235,22 @@ def ports(checker: Checker) -> Iterator[Problem]:
         return
     alignment = config.alignment
     for index, loss in enumerate(config.losses):
-        if loss.compares == "student" or loss.compares in alignment.yields:
+        port = _port(loss.compares)
+        if port == "student" or port in alignment.yields:
             continue
         yield checker.problem(
             ("losses", index),
             f"'{loss.name}' compares {SPEAKS[loss.compares]}, but alignment '{alignment.name}' yields "
             f"{YIELDS.get(alignment.yields, ' and '.join(sorted(alignment.yields)) or 'nothing')}",
             f"losses that work with '{alignment.name}': "
-            f"{checker.named('loss', lambda cls: _compares(cls) in alignment.yields)}",
-            f"alignments that serve '{loss.name}': {_alignments_that_yield(checker, loss.compares)}",
+            f"{checker.named('loss', lambda cls: _port(_compares(cls)) in alignment.yields)}",
+            f"alignments that serve '{loss.name}': {_alignments_that_yield(checker, port)}",
         )
+
+
+def _port(compares: str) -> str:
+    """What an alignment must yield for a loss; states are compared wherever there are spans."""
+    return "chunks" if compares == "states" else compares
 
 
 def _alignments_that_yield(checker: Checker, port: str) -> str:
@@ -183,7 +259,7 @@ def _alignments_that_yield(checker: Checker, port: str) -> str:
 
 def objections(checker: Checker) -> Iterator[Problem]:
     """What the components themselves say against the mix."""
-    mix = mix_of(checker.config)
+    mix = mix_seen_by(checker)
     for place, component in checker.components():
         try:
             sentences = list(component.conflicts(mix))
@@ -219,6 +295,7 @@ RULES: tuple[Callable[[Checker], Iterator[Problem]], ...] = (
     usable,
     teacher_wanted,
     teacher_used,
+    several_teachers,
     ports,
     objections,
     terms,

@@ -17,6 +17,7 @@ BASES: dict[str, type[Component]] = {
     "corruption": tide_specs.Corruption,
     "loss": tide_specs.Loss,
     "interpolation": tide_specs.Interpolation,
+    "weighting": tide_specs.TeacherWeighting,
     "teacher_view": tide_specs.TeacherView,
     "sampler": tide_specs.Sampler,
     "dataset": tide_specs.Dataset,
@@ -27,7 +28,13 @@ BASES: dict[str, type[Component]] = {
 """Kind -> the base class of its components."""
 
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]*")
-LOSS_BASES = (tide_specs.SelfLoss, tide_specs.TokenLoss, tide_specs.ChunkLoss)
+LOSS_BASES = (
+    tide_specs.SelfLoss,
+    tide_specs.TokenLoss,
+    tide_specs.ChunkLoss,
+    tide_specs.DistributionLoss,
+    tide_specs.FeatureLoss,
+)
 
 
 def check_component(kind: str, offered: object) -> type[Component]:
@@ -49,7 +56,7 @@ def _of_kind(kind: str, offered: type[Any], label: str) -> type[Component]:
     if not issubclass(offered, base):
         raise PluginError(f"{label} is no {base.__name__}; subclass tide_specs.{base.__name__}{_other_kind(offered)}")
     if kind == "loss" and not issubclass(offered, LOSS_BASES):
-        raise PluginError(f"{label} subclasses Loss directly; subclass SelfLoss, TokenLoss or ChunkLoss")
+        raise PluginError(f"{label} subclasses Loss directly; subclass {_bases()}")
     return offered
 
 
@@ -94,3 +101,9 @@ def _check_documented(cls: type[Component], label: str) -> None:
     silent = [name for name, field in cls.model_fields.items() if name != "name" and not field.description]
     if silent:
         raise PluginError(f"{label} does not describe {', '.join(silent)}; write  Field(default, description=...)")
+
+
+def _bases() -> str:
+    """Return the base classes of losses as one would say them."""
+    names = [base.__name__ for base in LOSS_BASES]
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from .config_errors import explain_all
 from .overrides import apply_override
 from .problems import Problem, RunFileError
 from .registry import Registry
-from .run_schema import COMPONENT_FIELDS, LISTS, RunConfig, build_run_model, section_defaults
+from .run_schema import COMPONENT_FIELDS, LESSON_FIELDS, RunConfig, build_run_model, section_defaults
 from .yaml_source import Place, Source, path_text, read_source
 
 PATH_FIELDS = frozenset(
@@ -44,12 +44,7 @@ class LoadedRun:
             raise
 
     def _place_of(self, component: object) -> Place:
-        for field in COMPONENT_FIELDS:
-            value = getattr(self.config, field)
-            for index, item in enumerate(value if field in LISTS else (value,)):
-                if item is component and item is not None:
-                    return (field, index) if field in LISTS else (field,)
-        return ()
+        return next((place for place, item in self.config.components() if item is component), ())
 
 
 def load_run(path: str | Path, overrides: Sequence[str] = (), *, registry: Registry) -> LoadedRun:
@@ -147,12 +142,20 @@ def _differences(place: Place, old: Any, new: Any) -> list[Difference]:
 
 
 def _resolve_paths(source: Source) -> None:
-    for field in COMPONENT_FIELDS:
-        value = source.data.get(field)
+    _resolve_sections(source, (), source.data, COMPONENT_FIELDS)
+    teachers = source.data.get("teachers")
+    for number, lesson in enumerate(teachers if isinstance(teachers, list) else ()):
+        if isinstance(lesson, dict):
+            _resolve_sections(source, ("teachers", number), lesson, LESSON_FIELDS)
+
+
+def _resolve_sections(source: Source, place: Place, data: dict[str, Any], fields: Iterable[str]) -> None:
+    for field in fields:
+        value, here = data.get(field), (*place, field)
         if isinstance(value, list):
-            source.data[field] = [_with_paths(source, (field, index), item) for index, item in enumerate(value)]
+            data[field] = [_with_paths(source, (*here, index), item) for index, item in enumerate(value)]
         elif value is not None:
-            source.data[field] = _with_paths(source, (field,), value)
+            data[field] = _with_paths(source, here, value)
 
 
 def _with_paths(source: Source, place: Place, component: Any) -> Any:

@@ -108,7 +108,9 @@ def owner_of(place: Place, data: Any, registry: Registry, model: type[BaseModel]
     title = getattr(model, "file_title", "a run")
     owner = Owner(title, tuple(model.model_fields) if model else (), "", whole=True)
     annotation: Any = model
-    kind = COMPONENT_FIELDS.get(str(place[0]), str(place[0])) if place else ""
+    depth = 2 if len(place) > 2 and place[0] == "teachers" else 0  # where the section that holds components begins
+    section = str(place[depth]) if place else ""
+    kind = COMPONENT_FIELDS.get(section, section)
     for index, part in enumerate(place):
         field = _model_of(annotation)
         if field is not None and isinstance(part, str) and part in field.model_fields:
@@ -116,7 +118,7 @@ def owner_of(place: Place, data: Any, registry: Registry, model: type[BaseModel]
         data = _step(data, part)
         if index == len(place) - 1:
             break
-        cls = _component_class(kind, data, registry) if index < 2 else None
+        cls = _component_class(kind, data, registry) if depth <= index < depth + 2 else None
         if cls is not None:
             annotation = cls
             origin = f"{kind} '{cls.component_name()}' comes from {registry.origin(cls)}"

@@ -32,6 +32,7 @@ class HeldOut:
     seed: int
     device: torch.device
     columns: SharedColumns | None = None
+    teacher: int = 0
     sampler: Sampler | None = None
     _read: list[Example] = field(default_factory=list, init=False, repr=False)
     _complete: bool = field(default=False, init=False, repr=False)
@@ -48,7 +49,7 @@ class HeldOut:
         count = len(self.data) if limit is None else min(limit, len(self.data))
         for start in range(0, count, batch_size):
             places = range(start, min(start + batch_size, count))
-            batch = self.join(self.data.rows(places), positions=list(places), effective_size=count)
+            batch = self.join(self.data.rows(places, self.teacher), positions=list(places), effective_size=count)
             yield batch.to(self.device)
 
     def draws(self, batch: Batch) -> SampleDraws:
@@ -64,25 +65,30 @@ def writing_sampler(architecture: Architecture, registry: Registry, given: Sampl
 def evaluate_all(
     evaluators: Sequence[Evaluator],
     student: Denoiser,
-    teacher: Denoiser | None,
-    context: HeldOut,
+    teachers: Sequence[tuple[Denoiser | None, HeldOut]],
     describe: Describe = describe,
 ) -> dict[str, Evaluation]:
     """Run evaluators one after the other; name -> result. A name that occurs twice gets ``#2``, ``#3``, ...
+
+    teachers: each with the held-out data as it pairs them; one entry without a teacher where there is none. An evaluator
+    that looks at the teacher is asked once for each of several, and its name gets ``_teacher_1``, ``_teacher_2``, ...
 
     The models are in evaluation mode meanwhile, and then as they were. Tensors of the evaluation never join a later
     backward pass: ``no_grad``, since what ``inference_mode`` leaves behind (cached masks, say) could not.
     """
     results: dict[str, Evaluation] = {}
-    modules = [model.module for model in (student, teacher) if model is not None]
+    modules = [model.module for model in (student, *(teacher for teacher, _ in teachers)) if model is not None]
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         for module in modules:
             stack.enter_context(evaluation_mode(module))
         for evaluator in evaluators:
-            with blame(evaluator, "while it evaluated the model", describe):
-                evaluation = evaluator.evaluate(student, teacher, context)
-            results[_free_name(evaluator.name, results)] = evaluation
+            each = evaluator.uses_teacher and len(teachers) > 1
+            for number, (teacher, context) in enumerate(teachers if each else teachers[:1], 1):
+                with blame(evaluator, "while it evaluated the model", describe):
+                    evaluation = evaluator.evaluate(student, teacher, context)
+                name = f"{evaluator.name}_teacher_{number}" if each else str(evaluator.name)
+                results[_free_name(name, results)] = evaluation
     return results
 
 

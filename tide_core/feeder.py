@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from tide_core.data import BatchPlan, PreparedData, collate
 from tide_core.distillation import Distillation
 from tide_core.draws import SampleDraws
+from tide_core.method import Method, RecordedTeacher
 from tide_core.micro_batch import MicroBatch
 from tide_specs import Batch, Denoiser, Noise
 
@@ -19,7 +20,13 @@ Join = Callable[..., Batch]
 """``collate`` with the padding of both sides filled in; see ``joiner``."""
 
 
-def joiner(student: Denoiser, teacher: Denoiser | None) -> Join:
+def joiners(module: Distillation) -> list[Join]:
+    """Return ``joiner`` for each teacher; one, for the student alone, where there is none."""
+    lessons = module.method.lessons
+    return [joiner(module.student, lesson.teacher) for lesson in lessons] or [joiner(module.student, None)]
+
+
+def joiner(student: Denoiser, teacher: Denoiser | RecordedTeacher | None) -> Join:
     """Return ``collate`` for these two models: their padding ids and the multiples that their rows must have."""
     return partial(
         collate,
@@ -28,6 +35,17 @@ def joiner(student: Denoiser, teacher: Denoiser | None) -> Join:
         length_multiple=student.block_size or 1,
         teacher_length_multiple=(teacher.block_size or 1) if teacher else 1,
     )
+
+
+def recall(method: Method, work: MicroBatch, batches: Sequence[Batch], epochs: Sequence[int]) -> MicroBatch:
+    """Fill in what recorded teachers answered to this very noise; ``epochs`` [B] are those of its draws."""
+    taught = list(work.taught)
+    for number, (lesson, batch) in enumerate(zip(method.lessons, batches, strict=False)):
+        if number < len(taught) and not isinstance(lesson.teacher, Denoiser):
+            rows = taught[number].rows
+            known = lesson.teacher.answers(batch, epochs, rows)
+            taught[number] = replace(taught[number], rows=replace(rows, known=known))
+    return replace(work, taught=tuple(taught))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +65,9 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Fed:
-    """One micro-batch, in the three stages of its making."""
+    """One micro-batch, in the three stages of its making; batches: the same rows, once for each teacher."""
 
-    batch: Batch
+    batches: Sequence[Batch]
     noise: Noise
     work: MicroBatch
 
@@ -61,10 +79,18 @@ class Feeder:
     """
 
     def __init__(
-        self, data: PreparedData, join: Join, share: Share, module: Distillation, *, seed: int, last_step: int
+        self,
+        data: PreparedData,
+        joins: Sequence[Join],
+        share: Share,
+        module: Distillation,
+        *,
+        seed: int,
+        last_step: int,
+        noise_draws: int | None = None,
     ) -> None:
-        self._data, self._join, self._share, self._module, self._seed = data, join, share, module, seed
-        self._last_step = last_step
+        self._data, self._joins, self._share, self._module, self._seed = data, joins, share, module, seed
+        self._last_step, self._noise_draws = last_step, noise_draws
         self._plan = BatchPlan(len(data), share.effective_batch_size, seed)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tide-feeder")
         self._ahead: dict[int, Future[list[Fed]]] = {}
@@ -87,12 +113,18 @@ class Feeder:
         plan = self._plan.micro_batch(
             step, process=share.process, processes=share.processes, micro=micro, accumulate=share.accumulate
         )
-        batch = self._join(
-            self._data.rows(plan.indices), positions=plan.positions, effective_size=share.effective_batch_size
-        )
-        draws = SampleDraws(seed=self._seed, epoch=torch.from_numpy(plan.epochs), samples=batch.samples)
-        noise, work = self._module.noise(batch, draws, lattice)
-        return Fed(batch=batch, noise=noise, work=work)
+        batches = [
+            join(
+                self._data.rows(plan.indices, teacher),
+                positions=plan.positions,
+                effective_size=share.effective_batch_size,
+            )
+            for teacher, join in enumerate(self._joins)
+        ]
+        epochs = plan.epochs if self._noise_draws is None else plan.epochs % self._noise_draws
+        draws = SampleDraws(seed=self._seed, epoch=torch.from_numpy(epochs), samples=batches[0].samples)
+        noise, work = self._module.noise(batches, draws, lattice)
+        return Fed(batches=batches, noise=noise, work=recall(self._module.method, work, batches, epochs.tolist()))
 
     def close(self) -> None:
         """Stop the thread."""

@@ -15,7 +15,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 from tide_specs import Component
 
 from .registry import Registry
-from .run_schema import COMPONENT_FIELDS, LISTS, OPTIONAL, RunConfig
+from .run_schema import COMPONENT_FIELDS, LISTS, OPTIONAL, Lesson, RunConfig
 from .settings import Settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -26,8 +26,9 @@ def run_schema(registry: Registry) -> Schema:
     """Return the JSON Schema (Draft 2020-12) of the run files that this registry's components allow."""
     definitions: Schema = {}
     plain = _plain_sections(definitions)
+    plain["teachers"] = _teachers(registry, definitions)
     properties = {
-        name: _component_field(name, registry, definitions) if name in COMPONENT_FIELDS else plain[name]
+        name: _component_field(RunConfig, name, registry, definitions) if name in COMPONENT_FIELDS else plain[name]
         for name in RunConfig.model_fields
     }
     return {
@@ -46,16 +47,30 @@ def _plain_sections(definitions: Schema) -> Schema:
     fields: dict[str, Any] = {
         name: (field.annotation, field)
         for name, field in RunConfig.model_fields.items()
-        if name not in COMPONENT_FIELDS
+        if name not in COMPONENT_FIELDS and name != "teachers"
     }
     schema = create_model("Sections", __base__=Settings, **fields).model_json_schema()
     definitions.update({name: tidy(found) for name, found in schema.get("$defs", {}).items()})
     return {name: tidy(found) for name, found in schema["properties"].items()}
 
 
-def _component_field(field: str, registry: Registry, definitions: Schema) -> Schema:
-    kind, info = COMPONENT_FIELDS[field], RunConfig.model_fields[field]
-    reference = _kind_reference(kind, registry, definitions, optional=field in OPTIONAL)
+def _teachers(registry: Registry, definitions: Schema) -> Schema:
+    fields = Lesson.model_fields
+    definitions["Lesson"] = {
+        "type": "object",
+        "description": inspect.cleandoc(Lesson.__doc__ or ""),
+        "properties": {name: _component_field(Lesson, name, registry, definitions) for name in fields},
+        "required": [name for name, field in fields.items() if field.is_required()],
+        "additionalProperties": False,
+    }
+    description = RunConfig.model_fields["teachers"].description
+    return {"description": description, "type": "array", "items": {"$ref": "#/$defs/Lesson"}, "default": []}
+
+
+def _component_field(model: type[Settings], field: str, registry: Registry, definitions: Schema) -> Schema:
+    kind, info = COMPONENT_FIELDS[field], model.model_fields[field]
+    optional = field in OPTIONAL and not info.is_required()
+    reference = _kind_reference(kind, registry, definitions, optional=optional)
     schema: Schema = {"description": info.description}
     if field in LISTS:
         schema |= {"type": "array", "items": reference}

@@ -103,9 +103,8 @@ class Loop:
 
     def _denominators(self, fed: Sequence[Fed]) -> Tensor:
         """[K] what each term is divided by: counted over every micro-batch of every process."""
-        kinds = self.engine.module.method.denominators()
-        local = [float(sum(part.work.counts[kind] for part in fed)) for kind in kinds]
-        return self._sum(torch.tensor(local).to(self.accelerator.device, non_blocking=True))
+        local = torch.stack([self.engine.module.counts(part.work) for part in fed]).sum(0)
+        return self._sum(local.to(self.accelerator.device, non_blocking=True))
 
     def _sum(self, tensor: Tensor) -> Tensor:
         if self.accelerator.num_processes == 1:
@@ -121,7 +120,7 @@ class Loop:
         return bool(self._sum(torch.tensor(float(bool(flag)), device=self.accelerator.device)))
 
     def _term_names(self) -> list[str]:
-        return term_names([loss.name for loss in self.engine.module.method.losses])
+        return term_names(self.engine.module.method)
 
     def _log(self, meter: Meter, done: int) -> None:
         metrics = meter.read()
@@ -165,13 +164,16 @@ class Loop:
         tensors: dict[str, Tensor] = {}
         for number, part in enumerate(self.feeder.build(step)):
             prefix = f"micro_batch_{number}"
-            tensors[f"{prefix}/samples"] = part.batch.samples
-            tensors[f"{prefix}/student/ids"] = part.batch.student.ids
+            tensors[f"{prefix}/samples"] = part.batches[0].samples
+            tensors[f"{prefix}/student/ids"] = part.batches[0].student.ids
             tensors[f"{prefix}/student/noised"] = part.noise.student.noised
             tensors[f"{prefix}/student/masked"] = part.noise.student.masked
             tensors[f"{prefix}/t"] = part.noise.t
-            if part.batch.teacher is not None:
-                tensors[f"{prefix}/teacher/ids"] = part.batch.teacher.ids
+            for teacher, batch in enumerate(part.batches):
+                if batch.teacher is not None:
+                    tensors[f"{prefix}/{'teacher' if not teacher else f'teacher_{teacher + 1}'}/ids"] = (
+                        batch.teacher.ids
+                    )
         save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, str(path))
         return path
 

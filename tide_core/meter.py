@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tide_core.method import Method
+
 
 class Meter:
     """Collects one vector [K + 2] a step (terms, total, gradient norm) and reads all of an interval at once."""
@@ -56,8 +58,13 @@ class Meter:
         return metrics
 
 
-def term_names(names: list[str]) -> list[str]:
-    """Return loss names made unique: a second ``calm`` becomes ``calm_2``."""
+def term_names(method: Method) -> list[str]:
+    """Return a name for each term, made unique: a second ``calm`` becomes ``calm_2``; one of several teachers precedes it."""
+    several = len(method.lessons) > 1
+    names = [
+        f"teacher_{term.lesson + 1}/{term.loss.name}" if several and term.lesson is not None else term.loss.name
+        for term in method.terms
+    ]
     seen: dict[str, int] = {}
     unique: list[str] = []
     for name in names:

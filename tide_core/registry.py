@@ -28,6 +28,7 @@ BUILTIN = (
     "tide_plugins.corruptions",
     "tide_plugins.losses",
     "tide_plugins.interpolations",
+    "tide_plugins.weightings",
     "tide_plugins.teacher_views",
     "tide_plugins.samplers",
     "tide_plugins.datasets",

@@ -6,14 +6,13 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import torch
 from accelerate import Accelerator
 
 from tide_core import __version__
@@ -22,10 +21,9 @@ from tide_core.assembly import (
     Tokenizers,
     build_accelerator,
     describer,
-    load_model,
-    load_tokenizers,
-    method_of,
-    prepare_split,
+    load_all_tokenizers,
+    load_distillation,
+    prepare_for_all,
     save_student,
 )
 from tide_core.blame import Describe
@@ -33,8 +31,9 @@ from tide_core.checkpoints import Checkpoint, newest_checkpoint, restore_trainin
 from tide_core.config import config_record
 from tide_core.data import PreparedData
 from tide_core.distillation import Distillation
-from tide_core.evaluation import HeldOut, evaluate_all, writing_sampler
-from tide_core.feeder import Feeder, Share, joiner
+from tide_core.evaluation import HeldOut, evaluate_all
+from tide_core.feeder import Feeder, Share, joiners
+from tide_core.held_out import held_out_seats
 from tide_core.loop import Loop, inner
 from tide_core.model_card import write_model_card
 from tide_core.observing import Observers
@@ -45,6 +44,7 @@ from tide_core.run_records import component_records, run_facts
 from tide_core.run_schema import RunConfig
 from tide_specs import (
     ConfigError,
+    Denoiser,
     Evaluation,
     EvaluationFinished,
     Observer,
@@ -85,18 +85,19 @@ def run(
     _require_writable(directory)
     checkpoint = find_checkpoint(directory, record, resume=resume, allow_changes=allow_changes)
     accelerator = build_accelerator(config)
-    tokenizers = load_tokenizers(config, describe)
+    tokenizers = load_all_tokenizers(config, describe)
     inputs = _prepare(config, tokenizers, describe, progress if accelerator.is_main_process else None)
 
-    module = _load_models(config, accelerator, tokenizers, describe)
+    module = load_distillation(config, accelerator.device, tokenizers, describe)
     engine = build_engine(accelerator, module, config.training)
     observers = Observers(_observers(config, registry), describe, enabled=accelerator.is_main_process)
-    evaluations = _Evaluations(config, engine, _held_out(config, inputs, tokenizers, engine, registry), observers, describe)
+    seats = _seats(config, inputs, tokenizers, module, accelerator, registry)
+    evaluations = _Evaluations(config, engine, seats, observers, describe)
     share = _share(config, accelerator)
     state = {
         "run_id": checkpoint.state["run_id"] if checkpoint else uuid4().hex,
         "config": record,
-        "facts": run_facts(inputs.train, inputs.evaluation, module.student, module.teacher),
+        "facts": run_facts(inputs.train, inputs.evaluation, module.student, module.teachers),
         "components": component_records(config, registry),
         "effective_batch_size": share.effective_batch_size,
         "tide": __version__,
@@ -125,23 +126,13 @@ class _Inputs:
     evaluation: PreparedData | None
 
 
-def _prepare(config: RunConfig, tokenizers: Tokenizers, describe: Describe, progress: Progress | None) -> _Inputs:
+def _prepare(
+    config: RunConfig, tokenizers: Sequence[Tokenizers], describe: Describe, progress: Progress | None
+) -> _Inputs:
     cache = Path(config.output).parent / ".tide-cache"
-    train = prepare_split(config, "train", tokenizers, cache, describe, progress)
-    evaluation = prepare_split(config, "evaluation", tokenizers, cache, describe) if config.evaluation else None
+    train = prepare_for_all(config, "train", tokenizers, cache, describe, progress)
+    evaluation = prepare_for_all(config, "evaluation", tokenizers, cache, describe) if config.evaluation else None
     return _Inputs(train=train, evaluation=evaluation)
-
-
-def _load_models(
-    config: RunConfig, accelerator: Accelerator, tokenizers: Tokenizers, describe: Describe
-) -> Distillation:
-    torch.manual_seed(config.training.seed)
-    teacher = load_model(config, "teacher", accelerator.device, describe) if config.teacher else None
-    student = load_model(config, "student", accelerator.device, describe)
-    elements = config.training.slice_elements
-    method = method_of(config, describe)
-    module = Distillation(student, teacher, method, columns=tokenizers.columns, slice_elements=elements)
-    return module.to(accelerator.device)
 
 
 def _share(config: RunConfig, accelerator: Accelerator) -> Share:
@@ -154,24 +145,32 @@ def _share(config: RunConfig, accelerator: Accelerator) -> Share:
 
 
 def _feeder(config: RunConfig, data: PreparedData, share: Share, module: Distillation) -> Feeder:
-    join = joiner(module.student, module.teacher)
-    return Feeder(data, join, share, module, seed=config.training.seed, last_step=config.training.steps)
-
-
-def _held_out(
-    config: RunConfig, inputs: _Inputs, tokenizers: Tokenizers, engine: Engine, registry: Registry
-) -> HeldOut | None:
-    if inputs.evaluation is None:
-        return None
-    return HeldOut(
-        dataset=config.data,
-        data=inputs.evaluation,
-        join=joiner(engine.module.student, engine.module.teacher),
-        seed=config.training.seed,
-        device=engine.accelerator.device,
-        columns=tokenizers.columns,
-        sampler=writing_sampler(config.student, registry, config.sampler),
+    training = config.training
+    return Feeder(
+        data,
+        joiners(module),
+        share,
+        module,
+        seed=training.seed,
+        last_step=training.steps,
+        noise_draws=training.noise_draws,
     )
+
+
+def _seats(
+    config: RunConfig,
+    inputs: _Inputs,
+    tokenizers: Sequence[Tokenizers],
+    module: Distillation,
+    accelerator: Accelerator,
+    registry: Registry,
+) -> list[tuple[Denoiser | None, HeldOut]]:
+    """Return the teachers with their held-out data; none where nothing is evaluated."""
+    if inputs.evaluation is None:
+        return []
+    teachers = [lesson.teacher for lesson in module.method.lessons]
+    device = accelerator.device
+    return held_out_seats(config, inputs.evaluation, tokenizers, module.student, teachers, device, registry)
 
 
 def _observers(config: RunConfig, registry: Registry) -> list[Observer]:
@@ -185,18 +184,17 @@ class _Evaluations:
 
     config: RunConfig
     engine: Engine
-    held_out: HeldOut | None
+    held_out: Sequence[tuple[Denoiser | None, HeldOut]]
     observers: Observers
     describe: Describe
     latest: dict[str, Evaluation] = field(default_factory=dict)
 
     def __call__(self, step: int, last: bool) -> None:
         due = [e for e in self.config.evaluation if last or (e.every and step % e.every == 0)]
-        if not due or self.held_out is None:
+        if not due or not self.held_out:
             return
-        module = self.engine.module
         with self.engine.whole():
-            results = evaluate_all(due, module.student, module.teacher, self.held_out, self.describe)
+            results = evaluate_all(due, self.engine.module.student, self.held_out, self.describe)
         for name, evaluation in results.items():
             self.latest[name] = evaluation
             self.observers.send(EvaluationFinished(step=step, evaluator=name, evaluation=evaluation))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 from tide_core import __version__
@@ -18,9 +19,7 @@ PACKAGES = ("torch", "transformers", "accelerate", "pydantic", "pluggy", "numpy"
 
 def component_records(config: RunConfig, registry: Registry) -> list[dict[str, Any]]:
     """One record per component of a run: kind, name, version, plugin, distribution and its version."""
-    values = (getattr(config, field) for field in type(config).model_fields)
-    listed = (value if isinstance(value, tuple) else (value,) for value in values)
-    return [component_record(c, registry) for components in listed for c in components if isinstance(c, Component)]
+    return [component_record(component, registry) for _, component in config.components()]
 
 
 def component_record(component: Component, registry: Registry) -> dict[str, Any]:
@@ -37,16 +36,17 @@ def component_record(component: Component, registry: Registry) -> dict[str, Any]
 
 
 def run_facts(
-    data: PreparedData, held_out: PreparedData | None, student: Denoiser, teacher: Denoiser | None
+    data: PreparedData, held_out: PreparedData | None, student: Denoiser, teachers: Sequence[Denoiser]
 ) -> dict[str, Any]:
-    """Hashes and reports of the data, facts of both models, versions of the packages that did the work."""
+    """Hashes and reports of the data, facts of the models that run, versions of the packages that did the work."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "data": data.fingerprint,
         "data_report": data.report.as_dict(),
         "evaluation_data": held_out.fingerprint if held_out else None,
         "student": student.facts(),
-        "teacher": teacher.facts() if teacher else None,
+        "teacher": teachers[0].facts() if len(teachers) == 1 else None,
+        **({"teachers": [teacher.facts() for teacher in teachers]} if len(teachers) > 1 else {}),
         "versions": {"tide": __version__, "python": platform.python_version(), **versions},
         "host_threads": os.cpu_count(),
     }

@@ -65,6 +65,10 @@ class Training(Settings):
         default="float32", description="of the computation; the student's weights stay float32 masters in both"
     )
     seed: NonNegativeInt = Field(default=0, description="seeds initialisation, data order, noise and samplers")
+    noise_draws: PositiveInt | None = Field(
+        default=None,
+        description="noisings of each example: epoch e repeats those of epoch e mod this; null: new ones in every epoch",
+    )
     device: DeviceName = Field(default="auto", description="auto, cpu, cuda, or cuda:N")
     strategy: Literal["auto", "ddp", "fsdp"] = Field(
         default="auto", description="auto: DDP when several processes were launched, nothing otherwise"

@@ -4,14 +4,13 @@ An autograd function evaluates every loss of the run on one slice of positions a
 the gradients of the hidden states and of the head, and drops the logits. Losses are ordinary differentiable functions of
 a slice's logits; they neither know nor care.
 
-Shapes: N masked student positions, n of a slice, M teacher positions, H hidden size, C student columns, K loss terms,
-A active chunks, a of a slice.
+Shapes: N masked student positions, n of a slice, H hidden size, C student columns, K loss terms, A active chunks of a
+teacher, a of a slice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,102 +19,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tide_core.blame import Describe, blame
-from tide_core.blame import describe as describe_component
 from tide_core.micro_batch import MicroBatch
-from tide_specs import (
-    ChunkContext,
-    ChunkLoss,
-    Head,
-    Loss,
-    PluginError,
-    SelfLoss,
-    SharedColumns,
-    TokenContext,
-    TokenLoss,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherAnswers:
-    """What the teacher said, as little of it as the run's losses need.
-
-    likelihoods [A]: log-likelihood of each active chunk in nats, for chunk losses. hidden [M, H] and head: to compute
-    the logits of a slice, for token losses.
-    """
-
-    likelihoods: Tensor | None = None
-    hidden: Tensor | None = None
-    head: Head | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """The losses of a run and what they may know beside logits.
-
-    ``scales`` [K]: weight of each term divided by its denominator over the effective batch. ``interpolation_tokens``
-    [N] and ``interpolation_chunks`` [A]: lambda.
-    """
-
-    losses: Sequence[Loss]
-    scales: Tensor
-    progress: float
-    interpolation_tokens: Tensor
-    interpolation_chunks: Tensor
-    columns: SharedColumns | None
-    slice_elements: int
-    describe: Describe = describe_component
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One slice: positions [start, stop), the chunks inside it, and its range of ``MicroBatch.shared``."""
-
-    start: int
-    stop: int
-    chunk_start: int
-    chunk_stop: int
-    shared_start: int
-    shared_stop: int
-
-    @property
-    def rows(self) -> slice:
-        """Positions."""
-        return slice(self.start, self.stop)
-
-    @property
-    def chunks(self) -> slice:
-        """Active chunks."""
-        return slice(self.chunk_start, self.chunk_stop)
-
-    @property
-    def shared(self) -> slice:
-        """Positions with an answer over shared columns, as a range of ``MicroBatch.shared``."""
-        return slice(self.shared_start, self.shared_stop)
-
-
-def parts(work: MicroBatch, rows: int) -> Iterator[Part]:
-    """Cut the N positions into slices of like size, about ``rows`` at most, and never through a chunk.
-
-    A slice that would end inside a chunk takes in the rest of it.
-    """
-    begin, last = work.cuts[0], work.cuts[-1]
-    # Even slices: a short one at the end would cost nearly as much as a full one, since each reads the whole head.
-    size = -(-last.position // max(1, -(-last.position // rows)))
-    for cut in work.cuts[1:]:
-        if cut is last or cut.position - begin.position >= size:
-            yield Part(
-                start=begin.position,
-                stop=cut.position,
-                chunk_start=begin.chunk,
-                chunk_stop=cut.chunk,
-                shared_start=begin.shared,
-                shared_stop=cut.shared,
-            )
-            begin = cut
+from tide_core.objective import Objective, Part, parts
+from tide_core.slice_view import SliceView
+from tide_core.teacher_answers import TeacherAnswers
+from tide_specs import ChunkLoss, FeatureLoss, Head, Loss, PluginError, SelfLoss
 
 
 def sliced_losses(
-    hidden: Tensor, head: Head, work: MicroBatch, answers: TeacherAnswers, objective: Objective
+    hidden: Tensor, head: Head, work: MicroBatch, answers: Sequence[TeacherAnswers], objective: Objective
 ) -> tuple[Tensor, Tensor]:
     """Hidden states [N, H] -> (total loss, scalar with gradient; sums of the K terms times their scales, detached [K])."""
     return _SlicedLosses.apply(hidden, head.weight, head.bias, head, work, answers, objective)
@@ -130,7 +42,7 @@ class _SlicedLosses(torch.autograd.Function):
         bias: Tensor | None,
         head: Head,
         work: MicroBatch,
-        answers: TeacherAnswers,
+        answers: Sequence[TeacherAnswers],
         objective: Objective,
     ) -> tuple[Tensor, Tensor]:
         accumulator = _Accumulator(hidden, weight, bias, ctx.needs_input_grad[:3])
@@ -180,8 +92,9 @@ def _overwrites_logits(head: Head, objective: Objective) -> bool:
     """Whether the products are the logits, and every loss reads them through the likelihood of the target alone."""
     plain = head.scale == 1.0 and head.softcap is None
     return plain and all(
-        isinstance(loss, ChunkLoss) or (isinstance(loss, SelfLoss) and loss.likelihood_only)
-        for loss in objective.losses
+        isinstance(term.loss, ChunkLoss | FeatureLoss)
+        or (isinstance(term.loss, SelfLoss) and term.loss.likelihood_only)
+        for term in objective.terms
     )
 
 
@@ -218,7 +131,7 @@ class _Accumulator:
         head: Head,
         buffers: _Buffers,
         work: MicroBatch,
-        answers: TeacherAnswers,
+        answers: Sequence[TeacherAnswers],
         objective: Objective,
     ) -> None:
         """Evaluate every loss on one slice and, where gradients are wanted, differentiate it there."""
@@ -246,125 +159,36 @@ class _Accumulator:
 
 
 def slice_terms(
-    logits: Tensor, part: Part, buffers: _Buffers, work: MicroBatch, answers: TeacherAnswers, objective: Objective
+    logits: Tensor,
+    part: Part,
+    buffers: _Buffers,
+    work: MicroBatch,
+    answers: Sequence[TeacherAnswers],
+    objective: Objective,
 ) -> Tensor:
-    """Student logits [n, C] of one slice -> sums of the K terms over it, before scaling."""
-    view = _SliceView(logits, part, buffers, work, answers, objective)
+    """Student logits [n, C] of one slice -> sums of the K terms over it, before scaling; zero for terms on hidden states."""
+    # log_softmax subtracts the maximum first: near certainty, gather - logsumexp would round.
+    targets, space = work.student.target[part.rows], buffers.shares
+    view = SliceView(
+        logits, part, work, answers, objective, lambda: _LogLikelihood.apply(logits, targets, space[: len(logits)])
+    )
     sums: list[Tensor] = []
-    for loss in objective.losses:
-        with blame(loss, "while it was evaluated", objective.describe):
-            values, expected = view.evaluate(loss)
-        if tuple(values.shape) != (expected,):
-            raise PluginError(
-                f"{objective.describe(loss)} returned a tensor of shape {list(values.shape)}; "
-                f"one number per position or chunk was expected: [{expected}]"
-            )
-        sums.append(values.sum())
+    for term in objective.terms:
+        if isinstance(term.loss, FeatureLoss):
+            sums.append(logits.new_zeros(()))
+            continue
+        with blame(term.loss, "while it was evaluated", objective.describe):
+            values, expected = view.evaluate(term)
+        require_one_each(values, expected, term.loss, objective.describe)
+        factor = view.factor(term)
+        sums.append(values.sum() if factor is None else (values * factor).sum())
     return torch.stack(sums)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _SharingContext(TokenContext):
-    """A context whose ``log_likelihood`` is computed once for all losses that ask about the slice's own logits."""
-
-    logits: Tensor
-    shared: Callable[[], Tensor]
-
-    def log_likelihood(self, student: Tensor) -> Tensor:
-        """Log-likelihoods [n]; logits that a loss changed are evaluated by themselves."""
-        return self.shared() if student is self.logits else super().log_likelihood(student)
-
-
-class _SliceView:
-    """What the losses of one slice share: each quantity is computed once, when the first loss asks for it."""
-
-    def __init__(
-        self,
-        logits: Tensor,
-        part: Part,
-        buffers: _Buffers,
-        work: MicroBatch,
-        answers: TeacherAnswers,
-        objective: Objective,
-    ) -> None:
-        self.logits, self.part, self.buffers = logits, part, buffers
-        self.work, self.answers, self.objective = work, answers, objective
-
-    def evaluate(self, loss: Loss) -> tuple[Tensor, int]:
-        """Return the loss's values and how many there should be."""
-        if isinstance(loss, SelfLoss):
-            return loss.per_token(self.logits, self._own_context()), self.logits.shape[0]
-        if isinstance(loss, TokenLoss):
-            context = TokenContext(**self._token_facts(self._shared_rows, shared=True))
-            return loss.per_token(*self._shared_logits, context), self._shared_rows.shape[0]
-        assert isinstance(loss, ChunkLoss)
-        assert self.answers.likelihoods is not None
-        taught = self.answers.likelihoods[self.part.chunks]
-        return loss.per_chunk(self._likelihoods, taught, self._chunk_context()), taught.shape[0]
-
-    @cached_property
-    def _shared_rows(self) -> Tensor:
-        """Which of the N positions lie in the slice and are answered by the teacher over shared columns."""
-        return self.work.shared[self.part.shared]
-
-    @cached_property
-    def _shared_logits(self) -> tuple[Tensor, Tensor]:
-        """Student and teacher logits over the shared columns, at ``_shared_rows``."""
-        columns, answers, rows = self.objective.columns, self.answers, self._shared_rows
-        assert columns is not None and answers.hidden is not None  # the assembly saw to it for every token loss
-        assert answers.head is not None
-        whole = rows.shape[0] == self.logits.shape[0]
-        student = self.logits if whole else self.logits[rows - self.part.start]
-        with torch.no_grad():
-            teacher = answers.head.logits(answers.hidden[self.work.student.teacher[rows]])
-        if columns.student_ids is None or columns.teacher_ids is None:
-            return student[:, : columns.size], teacher[:, : columns.size]
-        ids = (torch.from_numpy(columns.student_ids), torch.from_numpy(columns.teacher_ids))
-        return student[:, ids[0].to(student.device)], teacher[:, ids[1].to(teacher.device)]
-
-    @cached_property
-    def _log_likelihood(self) -> Tensor:
-        """Log-likelihoods [n] of the slice's targets, in float32."""
-        # log_softmax subtracts the maximum first: near certainty, gather - logsumexp would round.
-        buffer = self.buffers.shares[: self.logits.shape[0]]
-        return _LogLikelihood.apply(self.logits, self.work.student.target[self.part.rows], buffer)
-
-    @cached_property
-    def _likelihoods(self) -> Tensor:
-        """Student log-likelihoods [a] of the slice's chunks: sums over their tokens, in float32."""
-        rows, start = self.work.student, self.part.chunk_start
-        token = self._log_likelihood
-        count = self.part.chunk_stop - start
-        # Positions outside every chunk are summed into one extra entry, which is cut off: no selection, no host sync.
-        chunk = rows.chunk[self.part.rows]
-        place = torch.where(chunk >= 0, chunk - start, count)
-        return token.new_zeros(count + 1).index_add(0, place, token)[:count]
-
-    def _own_context(self) -> TokenContext:
-        # Not kept: a view that holds a context that holds the view would hold the slice's memory, too.
-        facts = self._token_facts(self.part.rows)
-        return _SharingContext(**facts, logits=self.logits, shared=lambda: self._log_likelihood)
-
-    def _token_facts(self, rows: slice | Tensor, *, shared: bool = False) -> dict[str, Any]:
-        student = self.work.student
-        return {
-            "targets": (student.column if shared else student.target)[rows],
-            "t": student.t[rows],
-            "schedule_weight": student.weight[rows],
-            "interpolation": self.objective.interpolation_tokens[rows],
-            "maskable_in_sequence": student.maskable[rows],
-            "progress": self.objective.progress,
-        }
-
-    def _chunk_context(self) -> ChunkContext:
-        chunks, at = self.work.chunks, self.part.chunks
-        return ChunkContext(
-            t=chunks.t[at],
-            schedule_weight=chunks.weight[at],
-            interpolation=self.objective.interpolation_chunks[at],
-            student_tokens=chunks.student_tokens[at],
-            teacher_tokens=chunks.teacher_tokens[at],
-            bytes=chunks.bytes[at],
-            relation=chunks.relation[at],
-            progress=self.objective.progress,
+def require_one_each(values: Tensor, expected: int, loss: Loss, describe: Describe) -> None:
+    """Raise ``PluginError`` unless a loss returned one number for each position or chunk."""
+    if tuple(values.shape) != (expected,):
+        raise PluginError(
+            f"{describe(loss)} returned a tensor of shape {list(values.shape)}; "
+            f"one number per position or chunk was expected: [{expected}]"
         )

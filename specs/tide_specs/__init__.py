@@ -51,6 +51,7 @@ from .sampler import Sampled, Sampler, SamplingStep, Watch
 from .schedule import NoiseSchedule
 from .teacher_view import TeacherView
 from .text import AlignedPair, ChunkRelation, EncodedExample, Example, Message, SharedColumns, TextTokenizer, TokenKind
+from .weighting import TeacherWeighting, WeightingContext
 
 __all__ = [
     "COMPONENT_HOOKS",
@@ -136,6 +137,7 @@ __all__ = [
     "StepFinished",
     "TeacherPass",
     "TeacherView",
+    "TeacherWeighting",
     "TextTokenizer",
     "TideError",
     "TokenContext",
@@ -145,6 +147,7 @@ __all__ = [
     "UnavailableError",
     "VocabularyBridge",
     "Watch",
+    "WeightingContext",
     "common_boundaries",
     "cut_at",
     "hookimpl",

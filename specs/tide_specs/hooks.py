@@ -18,6 +18,7 @@ COMPONENT_HOOKS = {
     "corruption": "tide_corruptions",
     "loss": "tide_losses",
     "interpolation": "tide_interpolations",
+    "weighting": "tide_teacher_weightings",
     "teacher_view": "tide_teacher_views",
     "sampler": "tide_samplers",
     "dataset": "tide_datasets",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .loss import Loss
     from .schedule import NoiseSchedule
     from .teacher_view import TeacherView
+    from .weighting import TeacherWeighting
 
 
 class MethodHooks:
@@ -193,6 +194,32 @@ class MethodHooks:
         @hookimpl
         def tide_teacher_views():
             return [TwoTurns]
+        ```
+        '''
+        raise NotImplementedError
+
+    @hookspec
+    def tide_teacher_weightings(self) -> Sequence[type[TeacherWeighting]]:
+        r'''Contribute weightings of teachers.
+
+        ```python
+        from typing import Literal
+
+        from tide_specs import TeacherWeighting, hookimpl
+
+
+        class WhenNoisy(TeacherWeighting):
+            """Listens to a teacher the more, the more of the text is hidden."""
+
+            name: Literal["when_noisy"] = "when_noisy"
+
+            def factor(self, at):
+                return at.t
+
+
+        @hookimpl
+        def tide_teacher_weightings():
+            return [WhenNoisy]
         ```
         '''
         raise NotImplementedError

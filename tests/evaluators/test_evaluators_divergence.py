@@ -82,7 +82,7 @@ ROWS = [
 
 
 class Prepared(list):
-    def rows(self, indices):
+    def rows(self, indices, teacher=0):
         return [self[i] for i in indices]
 
 
@@ -259,7 +259,7 @@ def test_models_are_in_evaluation_mode_meanwhile_and_then_as_they_were():
     student.module = torch.nn.Sequential(torch.nn.Linear(1, 1), frozen).train()
     frozen.eval()
     peeks = Peeks(name="peeks", seen=seen)
-    results = evaluate_all([peeks, peeks], student, None, context())
+    results = evaluate_all([peeks, peeks], student, [(None, context())])
     assert list(results) == ["peeks", "peeks#2"]
     assert peeks.seen == [(False, False)] * 2
     assert (student.module.training, student.module[0].training, frozen.training) == (True, True, False)
@@ -271,5 +271,5 @@ def test_an_evaluator_that_fails_is_named_and_leaves_the_modes_right():
     with pytest.raises(
         Exception, match="evaluator 'breaks' failed while it evaluated the model: ZeroDivisionError: no texts"
     ):
-        evaluate_all([Breaks(name="breaks")], student, None, context())
+        evaluate_all([Breaks(name="breaks")], student, [(None, context())])
     assert student.module.training

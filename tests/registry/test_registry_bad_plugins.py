@@ -25,7 +25,7 @@ MESSAGES = {
     "shouted_name": "is called 'FINE-LOSS'; use lower-case letters, digits and underscores",
     "wrong_kind": "is no NoiseSchedule; subclass tide_specs.NoiseSchedule, or return it from 'tide_losses'",
     "no_component": "is no Loss; subclass tide_specs.Loss",
-    "bare_loss": "subclasses Loss directly; subclass SelfLoss, TokenLoss or ChunkLoss",
+    "bare_loss": "subclasses Loss directly; subclass SelfLoss, TokenLoss, ChunkLoss, DistributionLoss or FeatureLoss",
     "thawed": "is not frozen; a component holds options, never state",
     "lenient": "accepts unknown options, so a misspelt one would be ignored",
     "unfinished": "does not implement per_token()",

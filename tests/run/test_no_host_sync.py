@@ -7,10 +7,9 @@ import torch
 from run_files import student, teacher, write_run
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tide_core.assembly import describer, load_model, load_tokenizers, method_of, prepare_split
+from tide_core.assembly import describer, load_all_tokenizers, load_distillation, prepare_for_all
 from tide_core.config import load_run
-from tide_core.distillation import Distillation
-from tide_core.feeder import Feeder, Share, joiner
+from tide_core.feeder import Feeder, Share, joiners
 from tide_core.meter import Meter
 from tide_core.registry import Registry
 
@@ -55,13 +54,12 @@ def test_a_step_never_waits_for_the_device(tmp_path, monkeypatch, mix: str) -> N
     registry = Registry.discover()
     config = load_run(write_run(tmp_path, **MIXES[mix]), registry=registry).config
     describe = describer(registry)
-    tokenizers = load_tokenizers(config, describe)
-    data = prepare_split(config, "train", tokenizers, tmp_path, describe)
-    models = [load_model(config, role, torch.device("cpu"), describe) for role in ("student", "teacher")]
-    module = Distillation(*models, method_of(config, describe), columns=tokenizers.columns)
-    feeder = Feeder(data, joiner(*models), Share(batch_size=4, accumulate=1), module, seed=0, last_step=1)
+    tokenizers = load_all_tokenizers(config, describe)
+    data = prepare_for_all(config, "train", tokenizers, tmp_path, describe)
+    module = load_distillation(config, torch.device("cpu"), tokenizers, describe)
+    feeder = Feeder(data, joiners(module), Share(batch_size=4, accumulate=1), module, seed=0, last_step=1)
     (fed,) = feeder.step(0)
-    counts = torch.tensor([float(fed.work.counts[kind]) for kind in module.method.denominators()])
+    counts = module.counts(fed.work)
     meter = Meter([loss.name for loss in config.losses], lambda tensor: tensor, 1)
     with monkeypatch.context() as patch, Synchronisations(patch) as watch:
         total, terms = module(fed.work.to("cpu"), counts, 0.5)

@@ -5,7 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tide_specs import Batch, Denoiser, Draws, Head, Noise, NoisedSide, NoiseSchedule, Side, TeacherPass
+from tide_core.joint_units import joint_units
+from tide_core.micro_batch import MicroBatch, Teaching
+from tide_core.micro_batch_building import build_micro_batch
+from tide_specs import (
+    Batch,
+    Denoiser,
+    Draws,
+    Head,
+    Noise,
+    NoisedSide,
+    NoiseSchedule,
+    SharedColumns,
+    Side,
+    TeacherPass,
+)
 
 
 class TokenModel(nn.Module):
@@ -95,5 +109,8 @@ def toy_noise(batch: Batch, schedule: NoiseSchedule, draws: Draws, mask: int, ra
     return Noise(t=t, student=sides[0], teacher=sides[1])
 
 
-def one_pass(noise: Noise) -> list[TeacherPass]:
-    return [TeacherPass(masked=noise.teacher.masked, counts=noise.teacher.masked)]
+def micro_batch(batch: Batch, noise: Noise, columns: SharedColumns | None, spans=None) -> MicroBatch:
+    """The work of a batch whose teacher answers everything in one pass."""
+    passes = [TeacherPass(masked=noise.teacher.masked, counts=noise.teacher.masked)]
+    teaching = Teaching(batch=batch, noise=noise, passes=passes, columns=columns, unit=joint_units([batch]))
+    return build_micro_batch(batch, noise, [teaching], spans)

@@ -16,8 +16,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tide_core.distillation import Distillation, Method
+from tide_core.distillation import Distillation
 from tide_core.draws import SampleDraws
+from tide_core.method import Lesson, Method, terms_of
 from tide_core.micro_batch import MicroBatch
 from tide_core.settings import Timesteps
 from tide_plugins.architectures.huggingface import HuggingFace
@@ -46,7 +47,7 @@ class Largest(TorchDispatchMode):
         super().__init__()
         self.elements = 0
         self.made_by = ""
-        weights = [*module.parameters(), *module.teacher.module.parameters()]
+        weights = [*module.parameters(), *module.teachers[0].module.parameters()]
         self._weights = {weight.untyped_storage().data_ptr() for weight in weights}
 
     def __torch_dispatch__(self, func: Any, types: Iterable[type], args: Any = (), kwargs: Any = None) -> Any:
@@ -93,21 +94,16 @@ def distillation(
         form="bidirectional",
     )
     runtime = Runtime(device=torch.device("cpu"), dtype=torch.float32, attention=Sdpa())
+    lesson = Lesson(teacher=teacher.load("teacher", runtime), view=view, interpolation=Constant(), columns=columns)
     method = Method(
-        losses=losses,
+        terms=terms_of(losses),
         schedule=Linear(),
         corruption=Absorbing(),
         interpolation=Constant(),
-        view=view,
         timesteps=Timesteps(),
+        lessons=[lesson],
     )
-    return Distillation(
-        student.load("student", runtime),
-        teacher.load("teacher", runtime),
-        method,
-        columns=columns,
-        slice_elements=SLICE,
-    )
+    return Distillation(student.load("student", runtime), method, slice_elements=SLICE)
 
 
 def work_of(module: Distillation) -> MicroBatch:
@@ -130,7 +126,7 @@ def work_of(module: Distillation) -> MicroBatch:
         positions=torch.arange(ROWS),
         effective_size=ROWS,
     )
-    return module.noise(batch, MostlyMasked(seed=0, epoch=0, samples=batch.samples), 0.0)[1]
+    return module.noise([batch], MostlyMasked(seed=0, epoch=0, samples=batch.samples), 0.0)[1]
 
 
 class MostlyMasked(SampleDraws):
@@ -142,8 +138,7 @@ class MostlyMasked(SampleDraws):
 
 
 def step(module: Distillation, work: MicroBatch) -> None:
-    counts = torch.tensor([float(work.counts[name]) for name in module.method.denominators()])
-    module(work, counts, 0.5)[0].backward()
+    module(work, module.counts(work), 0.5)[0].backward()
 
 
 MIXES: dict[str, tuple[list[Loss], TeacherView, SharedColumns | None]] = {

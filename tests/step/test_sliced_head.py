@@ -7,14 +7,15 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from step_toys import ToyDenoiser, one_pass, toy_batch, toy_noise
+from step_toys import ToyDenoiser, micro_batch, toy_batch, toy_noise
 from torch import Tensor
 
-from tide_core.distillation import Distillation, Method
+from tide_core.distillation import Distillation
 from tide_core.draws import SampleDraws
-from tide_core.micro_batch import MicroBatch, build_micro_batch
+from tide_core.method import Lesson, Method, terms_of
+from tide_core.micro_batch import MicroBatch
+from tide_core.objective import parts
 from tide_core.settings import Timesteps
-from tide_core.sliced_head import parts
 from tide_specs import (
     ChunkContext,
     ChunkLoss,
@@ -62,31 +63,32 @@ class HalfTime(Interpolation):
 
 
 def distillation(losses, columns=None, slice_elements=1 << 20) -> Distillation:
+    student, teacher = ToyDenoiser(seed=1), ToyDenoiser(hidden=4, seed=2)
+    view = None  # type: ignore[assignment]  # the test makes passes and noise
     method = Method(
-        losses=losses,
-        schedule=None,  # type: ignore[arg-type]  # noise is made by the test
+        terms=terms_of(losses),
+        schedule=None,  # type: ignore[arg-type]
         corruption=None,  # type: ignore[arg-type]
         interpolation=HalfTime(),
-        view=None,  # type: ignore[arg-type]
         timesteps=Timesteps(),
+        lessons=[Lesson(teacher=teacher, view=view, interpolation=HalfTime(), columns=columns)],  # type: ignore[arg-type]
     )
-    student, teacher = ToyDenoiser(seed=1), ToyDenoiser(hidden=4, seed=2)
-    return Distillation(student, teacher, method, columns=columns, slice_elements=slice_elements)
+    return Distillation(student, method, slice_elements=slice_elements)
 
 
 def work_of(columns=None, seed: int = 0) -> tuple[MicroBatch, object, object]:
     batch = toy_batch(seed=seed)
     noise = toy_noise(batch, None, SampleDraws(seed=seed, epoch=0, samples=batch.samples), mask=10)
-    return build_micro_batch(batch, noise, one_pass(noise), columns), batch, noise
+    return micro_batch(batch, noise, columns), batch, noise
 
 
-def counts_of(module: Distillation, work: MicroBatch) -> Tensor:
-    return torch.tensor([float(work.counts[d]) for d in module.method.denominators()])
+def losses_of(module: Distillation):
+    return [term.loss for term in module.method.terms]
 
 
 def reference(module: Distillation, batch, noise, columns: SharedColumns | None, progress: float):
     """The whole step in float64 with every tensor in full; returns total and terms."""
-    student, teacher = module.student, module.teacher
+    student, teacher = module.student, module.teachers[0]
     s = student.head().logits(student.hidden(noise.student.noised, batch.student.ids, batch.student.lengths)).double()
     u = teacher.head().logits(teacher.hidden(noise.teacher.noised, batch.teacher.ids, batch.teacher.lengths)).double()
     u = u.detach()
@@ -101,7 +103,7 @@ def reference(module: Distillation, batch, noise, columns: SharedColumns | None,
     sizes = [m.sum((1, 2)) for m in membership]
     active = sizes[0] > 0
     terms = []
-    for loss in module.method.losses:
+    for loss in losses_of(module):
         if isinstance(loss, NegativeLogLikelihood):
             terms.append((-token_s * noise.student.weight).sum() / batch.student.maskable.sum())
         elif isinstance(loss, SquaredGap):
@@ -109,7 +111,7 @@ def reference(module: Distillation, batch, noise, columns: SharedColumns | None,
             terms.append(gap.mean())
         else:
             terms.append(_reference_divergence(s, u, batch, noise, membership, sizes, columns, progress))
-    terms = torch.stack([t * loss.weight for t, loss in zip(terms, module.method.losses, strict=True)])
+    terms = torch.stack([t * loss.weight for t, loss in zip(terms, losses_of(module), strict=True)])
     return terms.sum(), terms
 
 
@@ -141,7 +143,7 @@ def test_the_sliced_step_equals_the_straightforward_one(columns: SharedColumns, 
     losses = [NegativeLogLikelihood(), SquaredGap(weight=0.5), Divergence(weight=2.0)]
     module = distillation(losses, columns, slice_elements)
     work, batch, noise = work_of(columns)
-    total, terms = module(work, counts_of(module, work), 0.25)
+    total, terms = module(work, module.counts(work), 0.25)
     total.backward()
     gradients = {n: p.grad.clone() for n, p in module.named_parameters()}
     module.zero_grad()
@@ -155,9 +157,9 @@ def test_the_sliced_step_equals_the_straightforward_one(columns: SharedColumns, 
 def test_the_teacher_has_no_gradient_and_is_no_parameter() -> None:
     module = distillation([SquaredGap()])
     work, *_ = work_of()
-    total, _ = module(work, counts_of(module, work), 0.5)
+    total, _ = module(work, module.counts(work), 0.5)
     total.backward()
-    assert all(p.grad is None for p in module.teacher.module.parameters())
+    assert all(p.grad is None for p in module.teachers[0].module.parameters())
     assert sum(1 for _ in module.parameters()) == sum(1 for _ in module.student.module.parameters())
 
 
@@ -168,9 +170,10 @@ def test_slices_cover_every_position_once_and_cut_no_chunk(rows: int) -> None:
     positions = [i for part in cut for i in range(part.start, part.stop)]
     assert positions == list(range(work.counts["masked_tokens"]))
     for part in cut:
-        inside = work.student.chunk[part.rows]
-        assert set(inside[inside >= 0].tolist()) == set(range(part.chunk_start, part.chunk_stop))
-        shared = work.shared[part.shared]
+        (taught,) = work.taught
+        inside = taught.chunk[part.rows]
+        assert set(inside[inside >= 0].tolist()) == set(range(part.chunks[0].start, part.chunks[0].stop))
+        shared = taught.shared[part.shared[0]]
         assert bool(((shared >= part.start) & (shared < part.stop)).all())
 
 
@@ -178,8 +181,8 @@ def test_a_batch_without_masked_positions_costs_nothing_and_reaches_every_parame
     module = distillation([NegativeLogLikelihood()])
     batch = toy_batch()
     noise = toy_noise(batch, None, SampleDraws(seed=0, epoch=0, samples=batch.samples), mask=10, rate=0.0)
-    work = build_micro_batch(batch, noise, one_pass(noise), None)
-    total, terms = module(work, counts_of(module, work), 0.0)
+    work = micro_batch(batch, noise, None)
+    total, terms = module(work, module.counts(work), 0.0)
     total.backward()
     assert total.item() == 0.0
     assert terms.tolist() == [0.0]
@@ -212,4 +215,4 @@ def test_a_broken_loss_is_named(loss: SelfLoss, message: str) -> None:
     module = distillation([loss])
     work, *_ = work_of()
     with pytest.raises(PluginError, match=message):
-        module(work, counts_of(module, work), 0.0)
+        module(work, module.counts(work), 0.0)

@@ -2,12 +2,13 @@
 
 from .batching import collate
 from .order import BatchPlan, MicroBatchPlan, epoch_order
-from .prepared import PreparedData, prepare, windows
+from .prepared import Pairing, PreparedData, prepare, prepare_pairings, windows
 from .rows import PreparationReport, Row, RowSide
 
 __all__ = [
     "BatchPlan",
     "MicroBatchPlan",
+    "Pairing",
     "PreparationReport",
     "PreparedData",
     "Row",
@@ -15,5 +16,6 @@ __all__ = [
     "collate",
     "epoch_order",
     "prepare",
+    "prepare_pairings",
     "windows",
 ]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -28,41 +29,128 @@ Progress = Callable[[int, int | None], None]
 logger = logging.getLogger(__name__)
 
 
-class PreparedData:
-    """The rows of one split. ``report`` counts what became of the examples; ``fingerprint`` names rows and packing."""
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """A teacher's side of the data: its tokenizer, how it is aligned with the student, and the multiple of its rows."""
 
-    def __init__(self, store: Store, fingerprint: str, packed: Sequence[NDArray[np.int64]] | None = None) -> None:
-        self._store = store
+    teacher: TextTokenizer | None = None
+    alignment: Alignment | None = None
+    length_multiple: int = 1
+
+
+class PreparedData:
+    """The rows of one split. ``report`` counts what became of the examples; ``fingerprint`` names rows and packing.
+
+    stores: one per teacher (one without any). places: of each example, its place in every store, where they differ.
+    packed: the examples of each row.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        fingerprint: str,
+        places: Sequence[NDArray[np.int64]] | None = None,
+        packed: Sequence[NDArray[np.int64]] | None = None,
+    ) -> None:
+        self._stores = stores
+        self._places = places
         self._packed = packed
-        self.report: PreparationReport = store.report
+        self.report: PreparationReport = stores[0].report
         self.fingerprint = fingerprint
 
     def __len__(self) -> int:
         """Return the number of rows: packed ones where the data is packed, otherwise kept examples."""
-        return self._store.size if self._packed is None else len(self._packed)
+        if self._packed is not None:
+            return len(self._packed)
+        return self._stores[0].size if self._places is None else len(self._places[0])
 
     @property
     def packed(self) -> bool:
         """Whether a row may hold several documents."""
         return self._packed is not None
 
-    def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> list[Row]:
-        """Return the rows at ``indices`` (0 to ``len(self)`` - 1), in that order."""
-        return [self._row(int(index)) for index in indices]
+    def rows(self, indices: Sequence[int] | NDArray[np.int64], teacher: int = 0) -> list[Row]:
+        """Return the rows at ``indices`` (0 to ``len(self)`` - 1), in that order, as a teacher pairs them."""
+        return [self._row(int(index), teacher) for index in indices]
 
     def lengths(self) -> NDArray[np.int64]:
         """[rows] student tokens of each row."""
-        lengths = self._store.lengths("student")
+        lengths = self._example_lengths("student", 0)
         if self._packed is None:
             return lengths
         return np.array([lengths[members].sum() for members in self._packed], dtype=np.int64)
 
-    def _row(self, index: int) -> Row:
+    def _example_lengths(self, side: str, teacher: int) -> NDArray[np.int64]:
+        lengths = self._stores[teacher].lengths(side)
+        return lengths if self._places is None else lengths[self._places[teacher]]
+
+    def _row(self, index: int, teacher: int) -> Row:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         if self._packed is None:
-            return self._store.row(index)
-        return join([self._store.row(member) for member in self._packed[index].tolist()], sample=index)
+            return self._example(index, teacher)
+        return join([self._example(member, teacher) for member in self._packed[index].tolist()], sample=index)
+
+    def _example(self, index: int, teacher: int) -> Row:
+        place = index if self._places is None else int(self._places[teacher][index])
+        return self._stores[teacher].row(place)
+
+    def packed_into(self, window: int, teacher_windows: Sequence[int]) -> PreparedData:
+        """Return the same examples, several in a row as far as they fit on every side."""
+        lengths, capacity = [self._example_lengths("student", 0)], [window]
+        for number, store in enumerate(self._stores):
+            if store.has_teacher:
+                lengths.append(self._example_lengths("teacher", number))
+                capacity.append(teacher_windows[number])
+        packed = pack(np.stack(lengths, axis=1), capacity)
+        return PreparedData(self._stores, f"{self.fingerprint}-packed", self._places, packed)
+
+
+def prepare_pairings(
+    dataset: Dataset,
+    split: Split,
+    *,
+    student: TextTokenizer,
+    pairings: Sequence[Pairing],
+    length_multiple: int = 1,
+    cache_directory: str,
+    workers: int = 1,
+    max_examples: int | None = None,
+    progress: Progress | None = None,
+) -> PreparedData:
+    """Prepare a split for several teachers at once: each pairing as ``prepare`` does it, the examples that all of them keep.
+
+    With one pairing (or one without a teacher) this is ``prepare``.
+    """
+    opened = [
+        _prepare_one(
+            dataset, split, student, pairing, length_multiple, cache_directory, workers, max_examples, progress
+        )
+        for pairing in pairings
+    ]
+    stores, fingerprints = [store for store, _ in opened], [fingerprint for _, fingerprint in opened]
+    if len(stores) == 1:
+        data = PreparedData(stores, fingerprints[0])
+    else:
+        name = hashlib.sha256(json.dumps(fingerprints).encode()).hexdigest()[:32]
+        data = PreparedData(stores, name, _kept_by_all(stores, f"data '{dataset.name}', split '{split}'"))
+    if not dataset.packing:
+        return data
+    teacher_windows = [windows(dataset, length_multiple, pairing.length_multiple)[1] for pairing in pairings]
+    return data.packed_into(dataset.max_length, teacher_windows)
+
+
+def _kept_by_all(stores: Sequence[Store], where: str) -> list[NDArray[np.int64]]:
+    """Return the places, in each store, of the examples that every store has, in one order."""
+    samples = [store.samples() for store in stores]
+    common = samples[0]
+    for other in samples[1:]:
+        common = np.intersect1d(common, other, assume_unique=True)
+    if not len(common):
+        raise DataError(
+            f"{where}: no example is usable with every teacher; raise data.max_length or data.teacher_max_length"
+        )
+    return [np.searchsorted(one, common) for one in samples]
 
 
 def prepare(
@@ -92,15 +180,41 @@ def prepare(
     Raises ``ConfigError`` for a window that is not a multiple of the block, ``DataError`` when nothing is left to train
     on, when a text contains the mask token, or when the cache cannot be written.
     """
-    window, teacher_window = windows(dataset, length_multiple, teacher_length_multiple)
+    pairing = Pairing(teacher=teacher, alignment=alignment, length_multiple=teacher_length_multiple)
+    return prepare_pairings(
+        dataset,
+        split,
+        student=student,
+        pairings=[pairing],
+        length_multiple=length_multiple,
+        cache_directory=cache_directory,
+        workers=workers,
+        max_examples=max_examples,
+        progress=progress,
+    )
+
+
+def _prepare_one(
+    dataset: Dataset,
+    split: Split,
+    student: TextTokenizer,
+    pairing: Pairing,
+    length_multiple: int,
+    cache_directory: str,
+    workers: int,
+    max_examples: int | None,
+    progress: Progress | None,
+) -> tuple[Store, str]:
+    """Open or write the encoded examples of one teacher; their fingerprint."""
+    window, teacher_window = windows(dataset, length_multiple, pairing.length_multiple)
     recipe = Recipe(
         student=student,
-        teacher=teacher,
-        alignment=alignment,
+        teacher=pairing.teacher,
+        alignment=pairing.alignment,
         window=window,
         teacher_window=teacher_window,
         multiple=length_multiple,
-        teacher_multiple=teacher_length_multiple,
+        teacher_multiple=pairing.length_multiple,
     )
     fingerprint = _fingerprint(dataset, split, recipe, max_examples)
 
@@ -114,9 +228,7 @@ def prepare(
 
     store = open_or_write(Path(cache_directory) / fingerprint, encoded)
     logger.info("%s data: %s", split, store.report)
-    if not dataset.packing:
-        return PreparedData(store, fingerprint)
-    return PreparedData(store, f"{fingerprint}-packed", _packed(store, window, teacher_window))
+    return store, fingerprint
 
 
 def windows(dataset: Dataset, multiple: int, teacher_multiple: int) -> tuple[int, int]:
@@ -146,13 +258,6 @@ def _require_rows(report: PreparationReport, where: str) -> None:
     raise DataError(
         f"{where}: no usable example: {reasons}; raise data.max_length, or check which messages are trained on"
     )
-
-
-def _packed(store: Store, window: int, teacher_window: int) -> list[NDArray[np.int64]]:
-    lengths = [store.lengths("student")]
-    if store.has_teacher:
-        lengths.append(store.lengths("teacher"))
-    return pack(np.stack(lengths, axis=1), (window, teacher_window)[: len(lengths)])
 
 
 def _counted(examples: Iterator[Example], limit: int | None, progress: Progress | None) -> Iterator[Example]:

@@ -58,6 +58,11 @@ class Store:
         columns = [np.diff(batch.column(f"{side}_ids").offsets.to_numpy()) for batch in self._batches]
         return np.concatenate(columns).astype(np.int64) if columns else np.zeros(0, dtype=np.int64)
 
+    def samples(self) -> NDArray[np.int64]:
+        """[size] identity of each row, rising."""
+        columns = [batch.column("sample").to_numpy() for batch in self._batches]
+        return np.concatenate(columns).astype(np.int64) if columns else np.zeros(0, dtype=np.int64)
+
     def _side(self, name: str, number: int, place: int) -> RowSide:
         return RowSide(
             ids=self._list(f"{name}_ids", number, place),
