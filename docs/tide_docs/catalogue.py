@@ -22,6 +22,7 @@ TITLES = {
     "corruption": "Corruptions",
     "loss": "Losses",
     "interpolation": "Interpolations",
+    "weighting": "Teacher weightings",
     "teacher_view": "Teacher views",
     "sampler": "Samplers",
     "dataset": "Datasets",

@@ -117,6 +117,15 @@ class DualAxis(tide_specs.Interpolation):
         return progress
 
 
+class Constant(tide_specs.TeacherWeighting):
+    """The same for every chunk."""
+
+    name: Literal["constant"] = "constant"
+
+    def factor(self, at: Any) -> Any:
+        return at.t * 0 + 1
+
+
 class Plain(tide_specs.TeacherView):
     """One pass."""
 
@@ -243,6 +252,11 @@ def tide_corruptions() -> list[type]:
 @hookimpl
 def tide_interpolations() -> list[type]:
     return [DualAxis]
+
+
+@hookimpl
+def tide_teacher_weightings() -> list[type]:
+    return [Constant]
 
 
 @hookimpl

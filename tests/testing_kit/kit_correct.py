@@ -13,8 +13,10 @@ from tide_specs import (
     Interpolation,
     NoiseSchedule,
     SelfLoss,
+    TeacherWeighting,
     TokenContext,
     TokenLoss,
+    WeightingContext,
 )
 from tide_specs.testing.plain_alignment import PlainAlignment
 
@@ -93,6 +95,16 @@ class KitRamp(Interpolation):
 
     def weight(self, progress: float, t: Tensor) -> Tensor:
         return progress * (1 - t)
+
+
+class KitShare(TeacherWeighting):
+    """Progress times the share of the likelihood that the teacher has among all."""
+
+    name: Literal["kit_share"] = "kit_share"
+    reads_likelihoods: ClassVar[bool] = True
+
+    def factor(self, at: WeightingContext) -> Tensor:
+        return at.progress * at.likelihoods.softmax(1)[:, at.teacher]
 
 
 class KitChunks(PlainAlignment):

@@ -24,6 +24,7 @@ PACKAGES = {
     "sampler": "samplers",
     "schedule": "schedules",
     "teacher_view": "teacher_views",
+    "weighting": "weightings",
 }
 DATA = Path(__file__).parent / "data"
 TOKENIZER = str(DATA / "tokenizer")
@@ -67,6 +68,8 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "dataset/jsonl": [{"path": str(DATA / "conversations.jsonl")}],
     "dataset/huggingface": [{"path": str(DATA / "conversations.jsonl")}],
     "bernoulli_kl": [{}, {"direction": "reverse", "temperature": 5.0}],
+    "by_confidence": [{}, {"temperature": 0.01}],
+    "by_progress": [{}, {"initial": 2.0, "final": 0.0, "shape": "cosine"}],
     "clipped": [{}, {"beta": 0.45, "omega": 0.95}],
     "cross_entropy": [{}, {"normalisation": "sequence", "weighting": "none"}],
     "dual_space": [{}, {"spaces": "student", "values": "states", "correct_only": False}],

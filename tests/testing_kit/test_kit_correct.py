@@ -9,7 +9,7 @@ import mutants_noise
 import mutants_reading
 import mutants_sampler
 import pytest
-from kit_correct import KitChunkGap, KitChunks, KitCrossEntropy, KitForwardKL, KitLinear, KitRamp, KitTidal
+from kit_correct import KitChunkGap, KitChunks, KitCrossEntropy, KitForwardKL, KitLinear, KitRamp, KitShare, KitTidal
 
 from tide_specs.testing import CheckSkipped, parametrize_with_checks
 from tide_specs.testing.checks.architecture_forward import check_shift
@@ -26,6 +26,7 @@ from tide_specs.testing.toys import FORMS, ToyArchitecture
         KitChunkGap(),
         KitLinear(),
         KitRamp(),
+        KitShare(),
         KitChunks(),
         DenseAttention(),
         *mutants_noise.CORRECT,

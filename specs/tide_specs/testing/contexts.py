@@ -1,6 +1,6 @@
-"""Random inputs of losses: textbook tensors, with the context that the core would supply.
+"""Random inputs of losses and weightings: textbook tensors, with the context that the core would supply.
 
-Shapes: n positions, V columns, c chunks.
+Shapes: n positions, V columns, c chunks, T teachers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from tide_specs.loss import ChunkContext, TokenContext
+from tide_specs.weighting import WeightingContext
 
-Context = TypeVar("Context", TokenContext, ChunkContext)
+Context = TypeVar("Context", TokenContext, ChunkContext, WeightingContext)
 
 
 def token_context(count: int, columns: int, *, seed: int = 0, **given: Any) -> TokenContext:
@@ -45,6 +46,22 @@ def chunk_context(count: int, *, seed: int = 0, **given: Any) -> ChunkContext:
         relation=torch.randint(4, (count,), generator=random),
         progress=0.3,
     )
+    return replace(made, **given)
+
+
+def weighting_context(
+    count: int, teachers: int = 3, *, teacher: int = 0, seed: int = 0, **given: Any
+) -> WeightingContext:
+    """Return a plausible context of ``count`` chunks of one of several teachers; ``given`` replaces fields of it.
+
+    Each of the other teachers is silent (-inf) about a fifth of the chunks.
+    """
+    random = torch.Generator().manual_seed(seed)
+    t = torch.rand(count, generator=random) * 0.9 + 0.05
+    likelihoods = -10 * torch.rand(count, teachers, generator=random)
+    silent = torch.rand(count, teachers, generator=random) < 0.2
+    silent[:, teacher] = False
+    made = WeightingContext(t=t, progress=0.3, teacher=teacher, likelihoods=likelihoods.masked_fill(silent, -torch.inf))
     return replace(made, **given)
 
 
