@@ -75,7 +75,9 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "dual_space": [{}, {"spaces": "student", "values": "states", "correct_only": False}],
     "hidden_state": [{}, {"distance": "mse"}],
     "multi_resolution_calm": [
-        {"objective": name} for name in ("calm", "reverse_calm", "bernoulli_kl", "reverse_bernoulli_kl")
+        {"objective": objective, "direction": direction}
+        for objective in ("calm", "bernoulli_kl")
+        for direction in ("forward", "reverse")
     ],
     "polynomial": [{}, {"exponent": 0.5}],
     "skew_kl": [{}, {"direction": "reverse"}],
