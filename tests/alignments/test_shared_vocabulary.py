@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from tokenizer_kit import TEXTS, conversation, plain, real
+from vocabulary_kit import Vocabulary
 
 from tide_plugins.alignments.byte_chunks import ByteChunks
 from tide_plugins.alignments.shared_vocabulary import SharedVocabulary
 from tide_plugins.tokenizers.huggingface import HuggingFaceTokenizer
-from tide_specs import AlignmentError, ChunkRelation, EncodedExample, Example, Message, TextTokenizer, TokenKind
+from tide_specs import AlignmentError, ChunkRelation, TokenKind
 
 OTHER_TEMPLATE = (
     "{% for message in messages %}{{ 'Speaker: ' + message['role'] + '\n\n' + message['content'] + '<|im_end|>' }}"
     "{% endfor %}"
 )
-
-
-class Vocabulary(TextTokenizer):
-    """Only what ``columns`` reads."""
-
-    def __init__(self, pieces: Sequence[bytes | None], end_of_turn: int = 0) -> None:
-        self.pieces = pieces
-        self.vocabulary_size, self.end_of_turn_token_id = len(pieces), end_of_turn
-        self.mask_token_id, self.pad_token_id = None, 0
-
-    def token_bytes(self) -> Sequence[bytes | None]:
-        return self.pieces
-
-    def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
-        raise NotImplementedError
-
-    def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
-        raise NotImplementedError
-
-    def decode(self, ids: Sequence[int]) -> str:
-        raise NotImplementedError
-
-    def fingerprint(self) -> str:
-        raise NotImplementedError
-
-    def save(self, path: str) -> None:
-        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from tide_specs import Alignment, hookimpl
 
 from .byte_chunks import ByteChunks
 from .shared_vocabulary import SharedVocabulary
+from .vocabulary_projection import VocabularyProjection
 
 
 @hookimpl
 def tide_alignments() -> Sequence[type[Alignment]]:
     """Contribute the bundled alignments."""
-    return [ByteChunks, SharedVocabulary]
+    return [ByteChunks, SharedVocabulary, VocabularyProjection]
