@@ -32,6 +32,17 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimat
     return Estimate(value=value, low=float(low), high=float(high))
 
 
+def wilson(successes: int, count: int) -> Estimate:
+    """Return a share with Wilson's 95 % interval, which also holds where all or none succeed; NaN for a count of 0."""
+    if count == 0:
+        return Estimate(value=float("nan"))
+    z, share = 1.959963984540054, successes / count
+    middle, scale = share + z * z / (2 * count), 1 + z * z / count
+    half = z * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
+    low, high = max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    return Estimate(value=share, low=min(low, share), high=max(high, share))
+
+
 def _resampled(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
     generator, count = np.random.default_rng(0), above.size
     step = max(1, ELEMENTS // count)

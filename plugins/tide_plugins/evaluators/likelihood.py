@@ -62,7 +62,12 @@ def evaluate(
         metrics["above_teacher"] = ratio(gap.tolist(), scores[""].bytes.tolist())
     metrics["bytes"] = Estimate(value=float(scores[""].bytes[~np.isnan(scores[""].bits)].sum()))
     per_example["bytes"] = scores[""].bytes.tolist()
-    return Evaluation(metrics=metrics, per_example=per_example, tables={"examples": _table(examples, per_example)})
+    return Evaluation(
+        metrics=metrics,
+        per_example=per_example,
+        tables={"examples": _table(examples, per_example)},
+        better={"bits_per_byte": "lower"},
+    )
 
 
 def score(options: BitsPerByte, denoiser: Denoiser, examples: Sequence[Example], context: EvaluationContext) -> Scores:

@@ -1,0 +1,1 @@
+"""A sandbox for code that a model wrote. Standard library only: its processes import nothing else."""
