@@ -199,7 +199,8 @@ def several_teachers(checker: Checker) -> Iterator[Problem]:
         return
     at_home = f"write it into each entry of teachers, which has its own {', '.join(LESSON_FIELDS[1:])}"
     for field in ("teacher", "alignment", "teacher_view", "weighting"):
-        if checker.source.line((field,)) is not None or (field == "teacher" and whole.teacher is not None):
+        given = whole.teacher is not None if field == "teacher" else checker.source.line((field,)) is not None
+        if given:
             yield Problem(
                 where=checker.source.where((field,)),
                 field=field,
