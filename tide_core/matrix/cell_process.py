@@ -6,32 +6,27 @@ most one process works on a folder, and it ends when the process that started it
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from tide_core.registry import Registry
 from tide_specs import TideError
 
+from .locks import waiting
 from .recording import facts, measured, read_events, seconds_of_parts
 from .results import RESULT, read_record, write_record
 
-JOB, LOCK, HOLDER = "job.json", ".lock", ".pid"
+JOB = "job.json"
 REFUSED, INTERRUPTED = 2, 130
 """Exit status of a run that would fail in the same way again, and of one that was told to stop."""
 ORPHAN_SECONDS = 0.5
-
-logger = logging.getLogger("tide_core.matrix")
 
 
 def main(folder: str) -> int:
@@ -47,7 +42,7 @@ def main(folder: str) -> int:
         print(f"{directory / JOB}: no such file", file=sys.stderr)
         return REFUSED
     try:
-        with alone(directory):
+        with waiting(directory):
             return _run(directory, job, began)
     except TideError as error:
         print(str(error), file=sys.stderr)
@@ -84,30 +79,6 @@ def _run(directory: Path, job: Mapping[str, Any], began: float) -> int:
     }
     write_record(directory / RESULT, record)
     return 0
-
-
-@contextlib.contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Hold a folder's lock; wait while another process holds it. The system releases it however that one ends."""
-    lock, holder = FileLock(directory / LOCK), directory / HOLDER
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("waiting for %s", who(directory))
-        lock.acquire()
-    try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        yield
-    finally:
-        lock.release()
-
-
-def who(directory: Path) -> str:
-    """Return who holds, or last held, the lock of a folder."""
-    try:
-        return (directory / HOLDER).read_text(encoding="utf-8")
-    except OSError:
-        return "another process"
 
 
 def _end_with(parent: int) -> None:

@@ -8,17 +8,16 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
-
 from tide_core.config import config_record
-from tide_specs import ConfigError, Job, LaunchSession, RunningJob
+from tide_core.run_schema import RunConfig
+from tide_specs import Job, LaunchSession, RunningJob
 
-from .cell_process import HOLDER, JOB, LOCK, REFUSED, who
+from .cell_process import JOB, REFUSED
 from .cells import Cell, Matrix
 from .forwards import forwards
 from .results import FAILURE, LOG, CellResult, load_result, write_record
@@ -53,45 +52,51 @@ class _Running:
 
 @dataclass(kw_only=True)
 class Engine:
-    """Starts cells until all are finished or have failed. ``plugins``: files that every process loads."""
+    """Starts cells until all are finished or have failed.
+
+    plugins: files that every process loads; part: makes of a cell's run what its process is given.
+    """
 
     matrix: Matrix
     options: MatrixFile
     plugins: Sequence[str]
     watch: Watch
+    part: Callable[[RunConfig], RunConfig]
     _running: list[_Running] = field(default_factory=list, init=False)
     _waiting: deque[tuple[Cell, int]] = field(default_factory=deque, init=False)
     _spent: dict[str, float] = field(default_factory=dict, init=False)
     _done: int = field(default=0, init=False)
 
-    def run(self) -> None:
+    def run(self) -> Generator[CellResult]:
         """Run every possible cell that is not finished; cells that failed in an earlier call are tried again.
 
-        Raises ``ConfigError`` when another process runs this matrix, and ``UnavailableError`` when the launcher
+        Yields a cell as soon as it is finished or has failed for good. Raises ``UnavailableError`` when the launcher
         cannot serve. Jobs are stopped whatever ends this call.
         """
-        directory = self.matrix.directory
-        directory.mkdir(parents=True, exist_ok=True)
-        with only_one(directory), _terminable():
-            todo = [cell for cell in self.matrix.cells if cell.possible and load_result(cell).status != "finished"]
-            if not todo:
-                return
-            self._waiting.extend((cell, 1) for cell in todo)
-            workers = min(self.options.workers, len(todo))
-            session = self.options.launcher.open(workers=workers, directory=str(directory))
+        todo = [cell for cell in self.matrix.cells if cell.possible and load_result(cell).status != "finished"]
+        if not todo:
+            return
+        self._waiting.extend((cell, 1) for cell in todo)
+        workers = min(self.options.workers, len(todo))
+        with _terminable():
+            session = self.options.launcher.open(workers=workers, directory=str(self.matrix.directory))
             try:
-                self._work(session, workers, len(todo))
+                yield from self._work(session, workers, len(todo))
             finally:
                 session.close()
 
-    def _work(self, session: LaunchSession, workers: int, total: int) -> None:
+    def _work(self, session: LaunchSession, workers: int, total: int) -> Iterator[CellResult]:
         while self._waiting or self._running:
             while self._waiting and len(self._running) < workers:
                 self._start(session, *self._waiting.popleft())
             ended = [(running, status) for running in self._running if (status := running.job.poll()) is not None]
             for running, status in ended:
                 self._running.remove(running)
-                self._end(running, status, total)
+                result = self._end(running, status)
+                if result is not None:
+                    self._done += 1
+                    self.watch.ended(running.cell, result, self._done, total)
+                    yield result
             if not ended:
                 time.sleep(POLL_SECONDS)
 
@@ -124,30 +129,30 @@ class Engine:
         return {
             "identity": cell.identity,
             "labels": dict(cell.labels),
-            "config": config_record(cell.config),
+            "config": config_record(self.part(cell.config)),
             "plugins": [str(Path(plugin).resolve()) for plugin in self.plugins],
             "threads": self.threads,
             "teacher_forwards": teacher,
             "student_forwards": student,
         }
 
-    def _end(self, running: _Running, status: int, total: int) -> None:
+    def _end(self, running: _Running, status: int) -> CellResult | None:
+        """Return what became of a cell, ``None`` when it is to be started again."""
         cell, attempt = running.cell, running.attempt
         self._spent[cell.id] = self._spent.get(cell.id, 0.0) + time.monotonic() - running.began
         result = load_result(cell)
-        if result.status != "finished":
-            reason = reason_of(status, cell.directory / LOG)
-            if status != REFUSED and attempt <= self.options.retries:
-                self.watch.died(cell, reason)
-                self._waiting.append((cell, attempt + 1))
-                return
-            tries = "" if attempt == 1 else f" (attempt {attempt} of {attempt})"
-            first, *more = reason.split("\n")
-            record = {"reason": "\n".join([f"{first}{tries}", *more]), "status": status, "attempts": attempt}
-            write_record(cell.directory / FAILURE, {**record, "seconds": self._spent[cell.id]})
-            result = load_result(cell)
-        self._done += 1
-        self.watch.ended(cell, result, self._done, total)
+        if result.status == "finished":
+            return result
+        reason = reason_of(status, cell.directory / LOG)
+        if status != REFUSED and attempt <= self.options.retries:
+            self.watch.died(cell, reason)
+            self._waiting.append((cell, attempt + 1))
+            return None
+        first, *more = reason.split("\n")
+        tries = "" if attempt == 1 else f" (attempt {attempt} of {attempt})"
+        record = {"reason": "\n".join([f"{first}{tries}", *more]), "status": status, "attempts": attempt}
+        write_record(cell.directory / FAILURE, {**record, "seconds": self._spent[cell.id]})
+        return load_result(cell)
 
 
 def reason_of(status: int, log: Path) -> str:
@@ -172,23 +177,6 @@ def last_lines(log: Path) -> list[str]:
     begins = [number for number, line in enumerate(lines) if line.startswith(ATTEMPT)]
     written = [line for line in lines[begins[-1] + 1 if begins else 0 :] if line.strip()]
     return written[-TAIL_LINES:]
-
-
-@contextlib.contextmanager
-def only_one(directory: Path) -> Iterator[None]:
-    """Hold the lock of a matrix' folder. Raises ``ConfigError`` when another process holds it."""
-    lock = FileLock(directory / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(
-            f"{directory}: {who(directory)} is running this matrix; wait for it, or choose another output:"
-        ) from None
-    try:
-        (directory / HOLDER).write_text(f"process {os.getpid()} on {os.uname().nodename}", encoding="utf-8")
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from tide_core.registry import Registry
 from tide_specs import ConfigError, UnavailableError
 
 from .definition import LoadedMatrix
 from .engine import Engine, Watch
+from .locks import refusing
 from .results import load_results, write_csv, write_parquet
+from .whole import Whole
 
 TABLES = {"results.csv": write_csv, "results.parquet": write_parquet}
 
@@ -23,11 +27,20 @@ def run_matrix(loaded: LoadedMatrix, registry: Registry, plugins: Sequence[str],
     require_launcher(loaded, registry)
     if not any(cell.possible for cell in loaded.matrix.cells):
         raise ConfigError(f"{loaded.matrix.file}: every cell is impossible; the plan says why")
-    engine = Engine(matrix=loaded.matrix, options=loaded.options, plugins=plugins, watch=watch)
-    try:
-        engine.run()
-    finally:
-        write_tables(loaded)
+    with refusing(loaded.matrix.directory):
+        whole = Whole(loaded.matrix, registry)
+        whole.start()
+        engine = Engine(matrix=loaded.matrix, options=loaded.options, plugins=plugins, watch=watch, part=whole.part)
+        error: BaseException | None = None
+        try:
+            with contextlib.closing(engine.run()) as results:
+                for result in results:
+                    whole.ended(result)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            whole.finish(error, write_tables(loaded))
 
 
 def require_launcher(loaded: LoadedMatrix, registry: Registry) -> None:
@@ -41,9 +54,10 @@ def require_launcher(loaded: LoadedMatrix, registry: Registry) -> None:
         raise UnavailableError(f"{loaded.matrix.file}: launcher '{launcher.name}' {reason}")
 
 
-def write_tables(loaded: LoadedMatrix) -> None:
-    """Write what all cells found out into the matrix' folder."""
+def write_tables(loaded: LoadedMatrix) -> list[Path]:
+    """Write what all cells found out into the matrix' folder; returns the files."""
     results = load_results(loaded.matrix)
-    if loaded.matrix.directory.is_dir():
-        for name, write in TABLES.items():
-            write(results, loaded.matrix.directory / name)
+    paths = [loaded.matrix.directory / name for name in TABLES]
+    for path in paths:
+        TABLES[path.name](results, path)
+    return paths

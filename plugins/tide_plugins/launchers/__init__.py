@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from tide_specs import Launcher, hookimpl
 
 from .local import Local
+from .ray import Ray
+from .slurm import Slurm
 
 
 @hookimpl
 def tide_launchers() -> Sequence[type[Launcher]]:
     """Contribute the bundled launchers."""
-    return [Local]
+    return [Local, Ray, Slurm]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from typing import Literal
@@ -10,6 +9,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat
 
 from tide_specs import Job, Launcher, LaunchSession, RunningJob, UnavailableError
+
+from .processes import GRACE, start
 
 
 class Local(Launcher):
@@ -20,7 +21,7 @@ class Local(Launcher):
         default=(), description="values of CUDA_VISIBLE_DEVICES; a job gets the least used one; none: all see all GPUs"
     )
     grace: NonNegativeFloat = Field(
-        default=60.0, description="seconds in which a job that is stopped may save a checkpoint before it is killed"
+        default=GRACE, description="seconds in which a job that is stopped may save a checkpoint before it is killed"
     )
 
     def open(self, *, workers: int, directory: str) -> LaunchSession:
@@ -38,20 +39,8 @@ class LocalSession:
     def start(self, job: Job) -> RunningJob:
         """Start a process."""
         device = self._free_device()
-        environment = {**os.environ, **job.environment}
-        if device:
-            environment["CUDA_VISIBLE_DEVICES"] = device
         try:
-            with open(job.log, "ab") as log:
-                process = subprocess.Popen(
-                    list(job.command),
-                    cwd=job.directory,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            process = start(job, {"CUDA_VISIBLE_DEVICES": device} if device else None)
         except OSError as error:
             raise UnavailableError(f"launcher 'local': {job.name} cannot be started: {error}") from error
         self._running.append((process, device))

@@ -15,6 +15,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tide_specs import (
     CheckpointSaved,
@@ -112,15 +113,22 @@ class TrackedRun:
         self._client.set_terminated(self._run, STATUS[event.status])
 
     def _find(self, experiment: str, run_id: str) -> Run | None:
+        found = self._search(experiment, run_id)
+        if found is not None:
+            self._client.update_run(found.info.run_id, status="RUNNING")
+        return found
+
+    def _search(self, experiment: str, run_id: str) -> Run | None:
         found = self._client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
-        if not found:
-            return None
-        self._client.update_run(found[0].info.run_id, status="RUNNING")
-        return found[0]
+        return found[0] if found else None
 
     def _create(self, experiment: str, run_id: str) -> Run:
         name = self._options.run_name or self._directory.resolve().name
-        return self._client.create_run(experiment, run_name=name, tags={RUN_TAG: run_id})
+        tags = {RUN_TAG: run_id}
+        parent = self._search(experiment, self._options.parent_run) if self._options.parent_run else None
+        if parent is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = parent.info.run_id
+        return self._client.create_run(experiment, run_name=name, tags=tags)
 
     def _log_parameters(self, config: Mapping[str, Any], logged: Mapping[str, str]) -> None:
         parameters = flatten(config)
