@@ -8,10 +8,11 @@ from tide_specs import Evaluator, hookimpl
 
 from .bits_per_byte import BitsPerByte
 from .code import Code
+from .generation import Generation
 from .teacher_divergence import TeacherDivergence
 
 
 @hookimpl
 def tide_evaluators() -> Sequence[type[Evaluator]]:
     """Contribute the bundled evaluators."""
-    return [BitsPerByte, Code, TeacherDivergence]
+    return [BitsPerByte, Code, Generation, TeacherDivergence]
