@@ -8,7 +8,7 @@ from .comparing import Effect
 from .ranking import Ranking
 from .report import MetricReport, Report
 from .verdict import Verdict, effect_text
-from .wording import interval_text, number, probability, setting_text
+from .wording import difference_text, interval_text, number, probability, setting_text
 
 NAMED = 12
 """Settings that a verdict names of each group; the table has all of them."""
@@ -103,7 +103,7 @@ def _effect_row(effect: Effect) -> list[str]:
         *head,
         number(effect.value),
         number(effect.baseline),
-        number(effect.interval.value, sign=True),
+        difference_text(effect.interval),
         interval_text(effect.interval) or "none",
         probability(effect.adjusted),
         effect.outcome,

@@ -14,7 +14,7 @@ from .options import Axes
 from .readings import setting_of, without
 from .report import MetricReport, Report
 from .verdict import Verdict, effect_text, lacking_text
-from .wording import interval_text, number, probability, setting_text
+from .wording import between_text, difference_text, number, probability, setting_text
 
 WORDS = {
     "better": "better",
@@ -148,10 +148,10 @@ def _effect(effect: Effect, scale: float) -> dict[str, Any]:
         "share": effect.gain / scale if scale else 0.0,
         "value": number(effect.value),
         "baseline": number(effect.baseline),
-        "difference": "" if found is None else number(found.value, sign=True),
-        "interval": "" if found is None else interval_text(found),
+        "difference": "" if found is None else difference_text(found),
+        "between": "" if found is None else between_text(found),
         "p": probability(effect.adjusted),
-        "over": "" if found is None else found.over,
+        "over": "" if found is None or found.over not in ("documents only", "seeds only") else found.over,
         "seeds": len(effect.seeds),
         "documents": effect.documents,
         "leftOut": effect.left_out,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .comparing import Effect, Outcome
 from .options import Axes
-from .wording import interval_text, number, setting_text
+from .wording import difference_text, interval_text, setting_text
 
 GROUPS: tuple[tuple[Outcome, str], ...] = (
     ("better", "helps"),
@@ -84,7 +84,7 @@ def effect_text(effect: Effect) -> str:
     where = setting_text(effect.setting)
     if effect.interval is None:
         return f"{where}: {lacking_text(effect)}"
-    where = f"{where}: {number(effect.interval.value, sign=True)}"
+    where = f"{where}: {difference_text(effect.interval)}"
     between = interval_text(effect.interval)
     return f"{where} ({between})" if between else where
 

@@ -7,9 +7,6 @@ import math
 from .readings import Setting
 from .resampling import Interval
 
-DIGITS = 4
-"""Significant digits of a metric's value."""
-
 
 def number(value: float | None, *, sign: bool = False) -> str:
     """Return a number with three decimals, with more where all of them would be 0; a true minus sign."""
@@ -23,6 +20,26 @@ def number(value: float | None, *, sign: bool = False) -> str:
     return f"+{text}" if sign and value > 0 else text
 
 
+def decimals(interval: Interval) -> int | None:
+    """Return how many decimals an estimate deserves: two digits of half its interval; ``None`` without an interval."""
+    if interval.low is None or interval.high is None or interval.high <= interval.low:
+        return None
+    return min(9, max(1, 1 - math.floor(math.log10((interval.high - interval.low) / 2))))
+
+
+def difference(value: float, places: int | None) -> str:
+    """Return a difference with its sign and so many decimals; 0 has no sign."""
+    if places is None:
+        return number(value, sign=True)
+    text = f"{abs(value):.{places}f}"
+    return text if not float(text) else f"{'−' if value < 0 else '+'}{text}"
+
+
+def difference_text(interval: Interval) -> str:
+    """Return an interval's estimate."""
+    return difference(interval.value, decimals(interval))
+
+
 def probability(value: float | None) -> str:
     """Return a p-value."""
     if value is None:
@@ -30,12 +47,18 @@ def probability(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def interval_text(interval: Interval) -> str:
-    """Return ``low to high``, and what it is over where that is not seeds and documents; empty without an interval."""
+def between_text(interval: Interval) -> str:
+    """Return ``low to high``; empty without an interval."""
     if interval.low is None or interval.high is None:
         return ""
-    between = f"{number(interval.low, sign=True)} to {number(interval.high, sign=True)}"
-    return between if interval.over == "seeds and documents" else f"{between}, {interval.over}"
+    places = decimals(interval)
+    return f"{difference(interval.low, places)} to {difference(interval.high, places)}"
+
+
+def interval_text(interval: Interval) -> str:
+    """Return ``low to high``, and what it is over where that is not seeds and documents; empty without an interval."""
+    between = between_text(interval)
+    return f"{between}, {interval.over}" if between and interval.over != "seeds and documents" else between
 
 
 def setting_text(setting: Setting) -> str:
