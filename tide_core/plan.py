@@ -5,13 +5,13 @@ L tokens of a row, V views (passes of the teacher), b block length, H hidden siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tide_specs import Architecture, Component, NoiseSchedule, TeacherView
 
-from .blame import blame
+from .blame import Describe, blame
 from .registry import Registry
 from .run_schema import RunConfig
 
@@ -39,10 +39,13 @@ class ModelCost:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """The whole run. ``memory``: what -> bytes. ``tokens``: upper bounds, since rows may be shorter than the longest."""
+    """The whole run. ``memory``: what -> bytes. ``tokens``: upper bounds, since rows may be shorter than the longest.
+
+    teacher_passes: over a batch, of all teachers together.
+    """
 
     student: ModelCost
-    teacher: ModelCost | None
+    teachers: tuple[ModelCost, ...]
     steps: int
     tokens_per_step: int
     masked_share: float
@@ -56,18 +59,23 @@ class RunPlan:
 
     @property
     def flops_per_step(self) -> float:
-        """Both models."""
-        return self.student.flops + (self.teacher.flops if self.teacher else 0.0)
+        """All models."""
+        return self.student.flops + sum(teacher.flops for teacher in self.teachers)
 
     @property
     def flops(self) -> float:
-        """Both models, the whole run."""
+        """All models, the whole run."""
         return self.flops_per_step * self.steps
 
     @property
     def teacher_share(self) -> float:
-        """The teacher's part of all arithmetic, in [0, 1]."""
-        return self.teacher.flops / self.flops_per_step if self.teacher and self.flops_per_step else 0.0
+        """The teachers' part of all arithmetic, in [0, 1]."""
+        return 1 - self.student.flops / self.flops_per_step if self.teachers and self.flops_per_step else 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether every architecture said how large it is."""
+        return all(cost.known for cost in (self.student, *self.teachers))
 
     @property
     def bytes(self) -> float:
@@ -100,33 +108,31 @@ def plan_run(config: RunConfig, registry: Registry) -> RunPlan:
         factor=1 + BACKWARD + (1.0 if training.gradient_checkpointing else 0.0),
         head_factor=1 + BACKWARD,
     )
-    teacher, passes = None, 0
-    if config.teacher is not None:
-        with blame(config.teacher_view, "in passes()", describe):
-            passes = teacher_passes(config.teacher_view)
-        with blame(config.teacher, "in plan()", describe):
-            teacher_sizes = dict(config.teacher.plan())
-        # The same text in the teacher's tokens: about as many as the student's, unless the file says otherwise.
-        length = data.teacher_max_length or data.max_length
-        teacher = _cost(
-            config.teacher,
-            teacher_sizes,
-            rows=rows,
-            length=length,
-            masked=masked,
-            passes=passes,
-            factor=1,
-            head_factor=1,
-        )
+    taught = [_teacher_cost(view, rows, masked, describe) for view in config.lessons()]
+    teachers = tuple(cost for cost, _ in taught)
     return RunPlan(
         student=student,
-        teacher=teacher,
+        teachers=teachers,
         steps=training.steps,
         tokens_per_step=rows * data.max_length,
         masked_share=masked,
-        teacher_passes=passes,
-        memory=_memory(config, student, teacher, sizes),
+        teacher_passes=sum(passes for _, passes in taught),
+        memory=_memory(config, student, teachers, sizes),
     )
+
+
+def _teacher_cost(config: RunConfig, rows: int, masked: float, describe: Describe) -> tuple[ModelCost, int]:
+    """Return what the one teacher of ``config`` costs, and its passes over a batch."""
+    teacher, data = config.teacher, config.data
+    assert teacher is not None
+    with blame(config.teacher_view, "in passes()", describe):
+        passes = teacher_passes(config.teacher_view)
+    with blame(teacher, "in plan()", describe):
+        sizes = dict(teacher.plan())
+    # The same text in the teacher's tokens: about as many as the student's, unless the file says otherwise.
+    length = data.teacher_max_length or data.max_length
+    cost = _cost(teacher, sizes, rows=rows, length=length, masked=masked, passes=passes, factor=1, head_factor=1)
+    return cost, passes
 
 
 def positions(form: str, length: int, passes: int = 1) -> int:
@@ -202,7 +208,7 @@ def _cost(
 
 
 def _memory(
-    config: RunConfig, student: ModelCost, teacher: ModelCost | None, sizes: Mapping[str, Any]
+    config: RunConfig, student: ModelCost, teachers: Sequence[ModelCost], sizes: Mapping[str, Any]
 ) -> dict[str, float]:
     training = config.training
     width = 2 if training.precision == "bf16" else 4
@@ -218,6 +224,7 @@ def _memory(
         # Student's logits, teacher's, and a gradient; never more than the positions that there are.
         "head slices (logits, float32)": 3 * 4.0 * min(training.slice_elements, logits),
     }
-    if teacher is not None:
-        memory["teacher weights"] = float(width) * teacher.parameters
+    if teachers:
+        whose = "teacher weights" if len(teachers) == 1 else f"weights of {len(teachers)} teachers"
+        memory[whose] = float(width) * sum(teacher.parameters for teacher in teachers)
     return memory

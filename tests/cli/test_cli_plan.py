@@ -47,7 +47,7 @@ def test_the_numbers_are_a_sum_that_can_be_done_by_hand(tide) -> None:
         + 2 * hidden * columns * masked * length
     )
     assert plan["student"]["flops"] == pytest.approx(rows * student)
-    assert plan["teacher"]["flops"] == pytest.approx(rows * teacher)
+    assert plan["teachers"][0]["flops"] == pytest.approx(rows * teacher)
     assert plan["teacher_share"] == pytest.approx(teacher / (teacher + student))
     assert plan["flops"] == pytest.approx(100 * rows * (teacher + student))
     assert plan["tokens"] == 100 * rows * length
@@ -101,3 +101,14 @@ def test_a_model_that_does_not_know_its_size(tide) -> None:
 )
 def test_quantities_are_short(value: float, unit: str, text: str) -> None:
     assert quantity(value, unit) == text
+
+
+def test_several_teachers_are_added_up(tide) -> None:
+    one = "{teacher: {name: toy_model, parameters: 4000000}, losses: [reverse_calm]}"
+    options = ["--set", "teacher=null", "--set", "losses=[cross_entropy]"]
+    code, out, _ = tide("plan", "run.yaml", "--json", *options, "--set", f"teachers=[{one}, {one}]")
+    assert code == 0
+    plan = json.loads(out)
+    assert len(plan["teachers"]) == 2
+    assert plan["teacher_passes"] == 2
+    assert plan["memory"]["weights of 2 teachers"] == 2 * plan["teachers"][0]["parameters"] * 2

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> None:
     """Show what a run would cost before any of it is spent. No weights are loaded.
 
-    Estimates for one process: parameters, memory, arithmetic per step and in all, and the teacher's share of it.
+    Estimates for one process: parameters, memory, arithmetic per step and in all, and the teachers' share of it.
 
     \b
     Example:
@@ -58,9 +58,8 @@ def print_plan(plan: RunPlan) -> None:
     models = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("model", "form", "parameters", "trainable", "FLOPs a step"):
         models.add_column(column, justify="left" if column in {"model", "form"} else "right")
-    for role, cost in (("teacher", plan.teacher), ("student", plan.student)):
-        if cost is not None:
-            models.add_row(f"{role}: {cost.name}", cost.form, *_numbers(role, cost))
+    for role, cost in (*(("teacher", teacher) for teacher in plan.teachers), ("student", plan.student)):
+        models.add_row(f"{role}: {cost.name}", cost.form, *_numbers(role, cost))
     out.print(models)
     out.print()
     memory = Table(box=None, pad_edge=False, header_style="bold")
@@ -88,10 +87,11 @@ def summary(plan: RunPlan) -> list[str]:
         f"of which {plan.masked_share:.0%} of the trainable ones are masked on average",
         f"arithmetic: {quantity(plan.flops_per_step)} FLOPs a step, {quantity(plan.flops)} in all",
     ]
-    if plan.teacher is not None:
+    if plan.teachers:
         passes = "1 pass" if plan.teacher_passes == 1 else f"{plan.teacher_passes} passes"
-        lines.append(f"teacher: {passes} a step, {plan.teacher_share:.0%} of the arithmetic")
-    if not all(cost is None or cost.known for cost in (plan.student, plan.teacher)):
+        who = "teacher" if len(plan.teachers) == 1 else f"{len(plan.teachers)} teachers"
+        lines.append(f"{who}: {passes} a step, {plan.teacher_share:.0%} of the arithmetic")
+    if not plan.known:
         lines.append("an architecture did not say how large it is, so the totals leave it out")
     return lines
 

@@ -12,9 +12,12 @@ from tide_specs import TeacherView
 def forwards(config: RunConfig) -> tuple[int, int]:
     """Return the passes of teacher and student: of one process, over micro-batches, evaluation not counted."""
     batches = config.training.steps * config.training.accumulate
-    if config.teacher is None or all(loss.compares == "student" for loss in config.losses):
-        return 0, batches
-    return batches * _passes(config.teacher_view), batches
+    passes = sum(
+        _passes(view.teacher_view)
+        for view in config.lessons()
+        if any(loss.compares != "student" for loss in view.losses)
+    )
+    return batches * passes, batches
 
 
 @functools.lru_cache(maxsize=64)

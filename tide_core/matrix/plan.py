@@ -85,7 +85,7 @@ def _seconds(
     todo: Sequence[Cell], plans: Mapping[str, RunPlan], finished: Sequence[CellResult], speed: float | None
 ) -> tuple[float | None, str]:
     """Measured speed first, then the one that the file gives; a cell of unknown arithmetic takes as long as the others."""
-    known = all(plan.student.known and (plan.teacher is None or plan.teacher.known) for plan in plans.values())
+    known = all(plan.known for plan in plans.values())
     cells = f"{len(finished)} finished cell{'s' if len(finished) > 1 else ''}"
     if finished and known:
         speed = sum(plans[result.cell].flops for result in finished) / sum(result.seconds for result in finished)
