@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import mutants_architecture
+import mutants_loss_features
 import mutants_noise
 import mutants_reading
 import mutants_sampler
@@ -29,6 +30,7 @@ from tide_specs.testing.toys import FORMS, ToyArchitecture
         KitShare(),
         KitChunks(),
         DenseAttention(),
+        *mutants_loss_features.CORRECT,
         *mutants_noise.CORRECT,
         *mutants_reading.CORRECT,
         *mutants_sampler.CORRECT,

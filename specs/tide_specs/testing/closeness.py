@@ -15,6 +15,7 @@ def expect_close(actual: Tensor, expected: Tensor, message: str, *, rtol: float,
     expect(same, f"{message} (shape {tuple(actual.shape)} instead of {tuple(expected.shape)})")
     if not actual.numel():
         return
+    actual, expected = actual.detach(), expected.detach()
     error = (actual.double() - expected.double()).abs() - rtol * expected.double().abs()
     worst = int(error.nan_to_num(nan=float("inf"), posinf=float("inf")).argmax())
     found, wanted = (side.flatten()[worst].item() for side in (actual, expected))

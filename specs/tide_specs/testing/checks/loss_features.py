@@ -48,6 +48,10 @@ def check_module_learns(loss: Loss) -> None:
         if not named:
             raise CheckSkipped("the loss learns nothing of its own")
         out = given.of(loss)
+        expect(
+            out.requires_grad,
+            f"the loss of {count} chunks does not depend on the module that build returned; use it, or return nn.Module().",
+        )
         gradients = torch.autograd.grad(out.sum(), list(named.values()), allow_unused=True)
         unused = [name for name, gradient in zip(named, gradients, strict=True) if gradient is None]
         expect(
