@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from tide_specs import Alignment, hookimpl
 
 from .byte_chunks import ByteChunks
+from .minimum_edit import MinimumEdit
+from .ranked import Ranked
 from .shared_vocabulary import SharedVocabulary
 from .vocabulary_projection import VocabularyProjection
 
@@ -14,4 +16,4 @@ from .vocabulary_projection import VocabularyProjection
 @hookimpl
 def tide_alignments() -> Sequence[type[Alignment]]:
     """Contribute the bundled alignments."""
-    return [ByteChunks, SharedVocabulary, VocabularyProjection]
+    return [ByteChunks, SharedVocabulary, VocabularyProjection, MinimumEdit, Ranked]

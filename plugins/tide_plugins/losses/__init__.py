@@ -12,7 +12,10 @@ from .divergences import ForwardKL, JensenShannon, ReverseKL, SkewKL
 from .dual_space import DualSpace
 from .hidden_state import HiddenState
 from .multi_resolution import MultiResolutionCalm
+from .projected import ProjectedKL, UniversalLogit
 from .tidal import Tidal
+from .tidal_cross_entropy import TidalCrossEntropy
+from .top_k import TopKKL
 
 
 @hookimpl
@@ -20,15 +23,19 @@ def tide_losses() -> Sequence[type[Loss]]:
     """Contribute the bundled losses."""
     return [
         CrossEntropy,
+        TidalCrossEntropy,
         ForwardKL,
         ReverseKL,
         JensenShannon,
         SkewKL,
+        TopKKL,
         Tidal,
         Calm,
         ReverseCalm,
         BernoulliKL,
         CalmTidal,
+        ProjectedKL,
+        UniversalLogit,
         MultiResolutionCalm,
         HiddenState,
         DualSpace,

@@ -15,7 +15,34 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class CrossEntropy(SelfLoss):
+class WeightedCrossEntropy(SelfLoss):
+    """Base of the losses that follow the data: how positions are weighted, and what their sum is divided by."""
+
+    normalisation: Literal["token", "sequence", "batch"] = Field(
+        default="token", description="divide by maskable tokens, per sequence by its own, or by the number of sequences"
+    )
+    weighting: Literal["schedule", "none"] = Field(
+        default="schedule", description="multiply each position by w(t), as the likelihood bound asks, or not at all"
+    )
+
+    @property
+    def denominator(self) -> Denominator:
+        """Maskable tokens or sequences, by ``normalisation``."""
+        return "maskable_tokens" if self.normalisation == "token" else "sequences"
+
+    def per_token(self, student: Tensor, at: TokenContext) -> Tensor:
+        """Student logits [n, V] -> weighted losses [n], in nats."""
+        losses = self.bare(student, at)
+        if self.weighting == "schedule":
+            losses = losses * at.schedule_weight
+        return losses / at.maskable_in_sequence if self.normalisation == "sequence" else losses
+
+    def bare(self, student: Tensor, at: TokenContext) -> Tensor:
+        """Student logits [n, V] -> losses [n] before any weight, in nats."""
+        raise NotImplementedError
+
+
+class CrossEntropy(WeightedCrossEntropy):
     """Masked-diffusion cross-entropy: the sum over masked positions of w(t) * -log p_S(x_i | x_t).
 
     With the schedule's weight w(t) = -alpha'(t) / (1 - alpha(t)) and token normalisation, its mean over t is a bound on the
@@ -30,21 +57,7 @@ class CrossEntropy(SelfLoss):
 
     name: Literal["cross_entropy"] = "cross_entropy"
     likelihood_only: ClassVar[bool] = True
-    normalisation: Literal["token", "sequence", "batch"] = Field(
-        default="token", description="divide by maskable tokens, per sequence by its own, or by the number of sequences"
-    )
-    weighting: Literal["schedule", "none"] = Field(
-        default="schedule", description="multiply each position by w(t), as the likelihood bound asks, or not at all"
-    )
 
-    @property
-    def denominator(self) -> Denominator:
-        """Maskable tokens or sequences, by ``normalisation``."""
-        return "maskable_tokens" if self.normalisation == "token" else "sequences"
-
-    def per_token(self, student: Tensor, at: TokenContext) -> Tensor:
-        """Student logits [n, V] -> weighted negative log-likelihoods [n], in nats."""
-        losses = -at.log_likelihood(student)
-        if self.weighting == "schedule":
-            losses = losses * at.schedule_weight
-        return losses / at.maskable_in_sequence if self.normalisation == "sequence" else losses
+    def bare(self, student: Tensor, at: TokenContext) -> Tensor:
+        """Student logits [n, V] -> negative log-likelihoods [n], in nats."""
+        return -at.log_likelihood(student)
