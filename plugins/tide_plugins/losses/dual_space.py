@@ -34,9 +34,9 @@ class DualSpace(FeatureLoss):
     masked tokens of a chunk, which is what a head reads where the chunk is one token. Projections learn at the student's
     learning rate.
 
-    Memory: logits of one slice at a time, a few tensors of 2^23 numbers, computed again in the backward pass; and a
-    few of c x c for the attention, for all chunks of a micro-batch. The projections hold 4 H_S H_T + H_S H_T numbers, for
-    both spaces one H_S H_T more.
+    Memory: logits of one slice at a time, about eight tensors of 2^23 float32 numbers (270 MB), computed again in the
+    backward pass; and a few of c x c for the attention over all c chunks of a micro-batch. The projections hold 5 H_S H_T
+    numbers, for both spaces 6 H_S H_T.
     """
 
     name: Literal["dual_space"] = "dual_space"
