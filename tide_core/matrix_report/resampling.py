@@ -127,11 +127,12 @@ def _reflation(mean_square: float, rest: float, count: int) -> float:
 
 
 def _degrees(found: Spread, seeds: int, documents: int) -> float:
+    """Return Satterthwaite's degrees of freedom; seeds that by luck differ little do not count as many."""
     between, within = max(found.seeds, found.rest), max(found.documents, found.rest)
     total = between + within - found.rest
     if total == 0:
         return seeds - 1
-    parts = found.seeds**2 / (seeds - 1) + within**2 / (documents - 1)
+    parts = between**2 / (seeds - 1) + within**2 / (documents - 1)
     parts += found.rest**2 / ((seeds - 1) * (documents - 1))
     return total**2 / parts
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tide_specs import ConfigError
+
 from ..html_pages import require_writable, write_page
 from ..matrix.results import CellResult
 from .effect_table import effect_csv
@@ -33,10 +35,18 @@ def write_report(results: Sequence[CellResult], options: ReportOptions, director
     Raises ``ConfigError`` as ``build_report`` does, and when the folder cannot be written to.
     """
     report = build_report(results, options)
-    directory.mkdir(parents=True, exist_ok=True)
+    _make(directory)
     texts = {MARKDOWN: markdown(report), PAGE: page(report), EFFECTS: effect_csv(report)}
     for name, text in texts.items():
         path = str(directory / name)
         require_writable("report", path, name)
         write_page("report", path, text)
     return ReportFiles(markdown=directory / MARKDOWN, page=directory / PAGE, effects=directory / EFFECTS, report=report)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"report {directory}: cannot be made ({reason}); name another folder") from error
