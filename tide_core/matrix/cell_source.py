@@ -85,6 +85,8 @@ def _holds(data: Any, place: Place) -> bool:
 def with_paths(field: Place, value: Any, folder: Path) -> Any:
     """Return a value of a run in which what a component's options name beside the file is an absolute path."""
     section = str(field[0])
+    if section == "teachers":
+        return _in_teachers(field[1:], value, folder)
     if section not in COMPONENT_FIELDS:
         return value
     depth = len(field) - (2 if section in LISTS else 1)
@@ -93,6 +95,17 @@ def with_paths(field: Place, value: Any, folder: Path) -> Any:
     if depth == 0:
         return _options(value, folder)
     return _named(value, folder) if depth == 1 and field[-1] in PATH_FIELDS else value
+
+
+def _in_teachers(rest: Place, value: Any, folder: Path) -> Any:
+    """The same inside the list ``teachers``, each of whose entries has sections of its own."""
+    if len(rest) > 1:
+        return with_paths(rest[1:], value, folder)
+    if not rest and isinstance(value, list):
+        return [_in_teachers((number,), item, folder) for number, item in enumerate(value)]
+    if rest and isinstance(value, Mapping):
+        return {key: with_paths((key,), given, folder) for key, given in value.items()}
+    return value
 
 
 def _options(component: Any, folder: Path) -> Any:

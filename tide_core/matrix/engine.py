@@ -162,7 +162,8 @@ def reason_of(status: int, log: Path) -> str:
     elif status < 0:
         first = f"its process was ended by signal {-status} ({signal.Signals(-status).name})"
     else:
-        first = "it was refused" if status == REFUSED else f"its process ended with status {status}"
+        error = "its run ended with an error that would come again"
+        first = error if status == REFUSED else f"its process ended with status {status}"
     return "\n".join([first, *last_lines(log)])
 
 

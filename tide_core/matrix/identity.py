@@ -41,9 +41,8 @@ class Identities:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def _versions(self, config: RunConfig) -> list[tuple[str, str, int]]:
-        values = (getattr(config, field) for field in type(config).model_fields if field not in SILENT_SECTIONS)
-        listed = (value if isinstance(value, tuple) else (value,) for value in values)
-        return [(c.kind, c.name, c.version) for parts in listed for c in parts if isinstance(c, Component)]
+        named = (component for place, component in config.components() if place[0] not in SILENT_SECTIONS)
+        return [(component.kind, component.name, component.version) for component in named]
 
     def _fingerprint(self, config: RunConfig, source: Source) -> str:
         key = json.dumps(config.data.model_dump(mode="json"), sort_keys=True)
