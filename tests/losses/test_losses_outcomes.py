@@ -246,5 +246,5 @@ def test_projected_kl_refuses_a_moving_target_with_a_reverse_objective() -> None
     assert "'projected_kl' leans its target on the student while 'reverse_calm' is a reverse objective" in sentence
     assert "tidal_cross_entropy" in sentence
     (sentence,) = objections(ProjectedKL(interpolated=True, direction="reverse"))
-    assert "while it is itself a reverse objective" in sentence
+    assert "while 'projected_kl' itself is a reverse objective" in sentence
     assert objections(ProjectedKL(interpolated=True), Calm()) == objections(ProjectedKL(direction="reverse")) == []

@@ -83,9 +83,14 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         for objective in ("calm", "bernoulli_kl")
         for direction in ("forward", "reverse")
     ],
+    "minimum_edit": [{}, {"top_k": 8, "correct_undershoot": False}],
     "polynomial": [{}, {"exponent": 0.5}],
+    "projected_kl": [{}, {"direction": "reverse", "temperature": 2.0}, {"interpolated": True}],
+    "ranked": [{}, {"top_k": None}, {"top_k": 8}],
     "skew_kl": [{}, {"direction": "reverse"}],
     "tidal": [{}, {"mid_range_weight": False, "temperature": 1.0}],
+    "top_k_kl": [{"k": 4}, {"direction": "reverse", "k": 4, "temperature": 2.0}],
+    "vocabulary_projection": [{}, {"match": "exact", "tail": "left_out"}, {"top_k": 8}],
 }
 """Options with which a component is checked; ``{}`` for every name that is not listed."""
 _AT_ZERO = "random weights start as published, with every block and the head at zero; a checkpoint's pass"

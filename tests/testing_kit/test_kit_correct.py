@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import mutants_architecture
+import mutants_bridge
 import mutants_loss_features
 import mutants_noise
 import mutants_reading
@@ -30,6 +31,7 @@ from tide_specs.testing.toys import FORMS, ToyArchitecture
         KitShare(),
         KitChunks(),
         DenseAttention(),
+        *mutants_bridge.CORRECT,
         *mutants_loss_features.CORRECT,
         *mutants_noise.CORRECT,
         *mutants_reading.CORRECT,

@@ -79,7 +79,7 @@ class UniversalLogit(DistributionLoss):
     name: Literal["uld"] = "uld"
     compares: ClassVar[Compares] = "ranked"
     direction: ClassVar[Direction | None] = "symmetric"
-    is_divergence: ClassVar[bool] = True
+    # Zero for equal probabilities, yet no smooth minimum: rounding there turns the gradient's sign, which is all it has.
 
     def per_start(self, student: Tensor, teacher: Tensor, at: StartContext) -> Tensor:
         """Log-probabilities and probabilities [c, K], by rank -> losses [c]."""

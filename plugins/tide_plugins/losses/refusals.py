@@ -17,9 +17,9 @@ def reverse_objectives(name: str, mix: Mix, own: Loss | None = None) -> Iterable
     """
     for loss in mix.of("loss"):
         if isinstance(loss, Loss) and loss.direction == "reverse":
-            other = "it is itself" if loss is own else f"'{loss.name}' is"
+            other = f"'{loss.name}' itself" if loss is own else f"'{loss.name}'"
             yield (
-                f"'{name}' leans its target on the student while {other} a reverse objective, weighted by the "
+                f"'{name}' leans its target on the student while {other} is a reverse objective, weighted by the "
                 "student: together they drive the student towards its own extremes and the gradient dies as lambda grows "
                 f"(TIDE Appendix C). Drop one of them, replace '{loss.name}' by a forward objective (forward_kl for tokens, "
                 "bernoulli_kl or projected_kl with direction forward for chunks), or restrict the moving target to the data: "

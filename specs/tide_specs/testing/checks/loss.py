@@ -46,6 +46,7 @@ BASES = {
     "tokens": TokenLoss,
     "chunks": ChunkLoss,
     "projected": DistributionLoss,
+    "ranked": DistributionLoss,
     "states": FeatureLoss,
 }
 SAME = {"rtol": 1e-4, "atol": 1e-5}
@@ -143,7 +144,7 @@ def check_port(loss: Loss) -> None:
     name = type(loss).__name__
     expect(
         isinstance(loss, tuple(BASES.values())),
-        f"{name} subclasses Loss directly; subclass {', '.join(base.__name__ for base in BASES.values())}.",
+        f"{name} subclasses Loss directly; subclass {', '.join(dict.fromkeys(base.__name__ for base in BASES.values()))}.",
     )
     expect(
         isinstance(loss, BASES.get(loss.compares, type(None))),
