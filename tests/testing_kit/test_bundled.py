@@ -70,6 +70,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "dataset/jsonl": [{"path": str(DATA / "conversations.jsonl")}],
     "dataset/huggingface": [{"path": str(DATA / "conversations.jsonl")}],
     "evaluator/code": [{"path": str(DATA / "problems.jsonl"), "max_new_tokens": 8, "sandbox": "weaker"}],
+    "evaluator/lm_eval": [{"tasks": ["tide_hellaswag"], "path": str(DATA / "benchmarks"), "forwards": 2}],
     "evaluator/generation": [{"max_new_tokens": 8, "prefix_bytes": 4}],
     "bernoulli_kl": [{}, {"direction": "reverse", "temperature": 5.0}],
     "by_confidence": [{}, {"temperature": 0.01}],

@@ -58,9 +58,8 @@ def evaluate(options: Code, student: Denoiser, context: EvaluationContext) -> Ev
 
 def judge(problem: Problem, source: str, limits: Limits) -> Result:
     """Run one program against a problem's tests."""
-    # The prompt, a function without a body, defines the helpers that some tests call.
     names = [problem.entry_point]
-    return run(Program(source=source, names=names, setup=problem.prompt, test=problem.tests), limits)
+    return run(Program(source=source, names=names, setup=problem.helpers, test=problem.tests), limits)
 
 
 def require_sandbox(wanted: str) -> tuple[str, ...]:

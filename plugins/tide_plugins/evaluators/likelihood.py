@@ -82,9 +82,20 @@ def score(options: BitsPerByte, denoiser: Denoiser, examples: Sequence[Example],
             planned.append((number, views(text, denoiser, options.forwards, generator(context.seed, text))))
     if examples and np.isnan(nats).all():
         warnings.warn(_none_left(len(examples)), RuntimeWarning, stacklevel=2)
-    for numbers, group in _groups(planned, max(1, options.batch_size)):
-        np.add.at(nats, numbers, _score_group(denoiser, group, max(1, options.batch_size), context.device))
+    add_nats(nats, denoiser, planned, max(1, options.batch_size), context.device)
     return Scores(bits=nats / math.log(2), bytes=np.array(sizes, dtype=np.float64))
+
+
+def add_nats(
+    nats: NDArray[np.float64],
+    denoiser: Denoiser,
+    planned: Sequence[tuple[int, Views]],
+    rows: int,
+    device: torch.device,
+) -> None:
+    """Add to ``nats`` [n] the estimated negative log-likelihood of each text; ``planned``: its number, and its views."""
+    for numbers, group in _groups(planned, rows):
+        np.add.at(nats, numbers, _score_group(denoiser, group, rows, device))
 
 
 def _none_left(count: int) -> str:

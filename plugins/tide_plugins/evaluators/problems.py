@@ -33,6 +33,15 @@ class Problem:
     solution: str = ""
 
     @property
+    def helpers(self) -> str:
+        """The prompt as a program: what it defines before the function is there for the tests."""
+        try:
+            compile(self.prompt, self.key, "exec")
+        except SyntaxError:  # a function without a docstring has no body yet
+            return f"{self.prompt.rstrip()}\n    pass\n"
+        return self.prompt
+
+    @property
     def tests(self) -> str:
         """The whole test, with its call."""
         return f"{self.test}\ncheck({self.entry_point})\n"

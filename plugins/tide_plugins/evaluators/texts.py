@@ -62,7 +62,7 @@ def texts_of(
             return None
         if lossless and not _reproduces(encoded.ids[own].tolist(), message.content, tokenizer, pieces):
             return None
-        texts.append(_text(number, position, own, encoded, len(message.content.encode())))
+        texts.append(text_at(number, position, own, encoded, len(message.content.encode())))
     return texts
 
 
@@ -86,7 +86,8 @@ def _reproduces(ids: Sequence[int], content: str, tokenizer: TextTokenizer, piec
     return content in (decoded, decoded.removeprefix(" "))
 
 
-def _text(number: int, message: int, own: NDArray[np.intp], encoded: EncodedExample, size: int) -> Text:
+def text_at(number: int, message: int, own: NDArray[np.intp], encoded: EncodedExample, size: int) -> Text:
+    """Return the text whose content are the tokens ``own`` [n], with what comes before it and its end of turn."""
     first, last = int(own[0]), int(own[-1]) + 1
     closing = np.flatnonzero((encoded.message == message) & (encoded.kind == TokenKind.END_OF_TURN))
     stop = int(closing[0]) + 1 if closing.size and closing[0] >= last else last
