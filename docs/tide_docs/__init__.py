@@ -22,6 +22,7 @@ DIRECTIVES: dict[str, Callable[..., str]] = {
     "hook": hooks.component_hook,
     "hooks": hooks.all_hooks,
     "lifecycle_hooks": hooks.lifecycle_hooks,
+    "matrix_file": configuration.matrix_file,
     "run_file": configuration.run_file,
     "section": configuration.section,
 }

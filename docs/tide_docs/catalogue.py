@@ -28,6 +28,7 @@ TITLES = {
     "dataset": "Datasets",
     "evaluator": "Evaluators",
     "observer": "Observers",
+    "launcher": "Launchers",
 }
 """Kind -> its name in a heading."""
 

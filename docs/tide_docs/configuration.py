@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tide_core.cli.catalogue import limits, type_text
+from tide_core.matrix.schema import MatrixFile
 from tide_core.run_schema import COMPONENT_FIELDS, LISTS, OPTIONAL, RunConfig
 from tide_core.settings import Timesteps, Training
 
@@ -23,11 +24,22 @@ def run_file(page: str) -> str:
 
 def section(page: str, name: str) -> str:
     """The options of a section that holds no component."""
-    rows = [
-        (code(key), code(type_text(info.annotation) + limits(info.metadata)), _default(key, info), _meaning(info))
-        for key, info in SECTIONS[name].model_fields.items()
-    ]
-    return table(("option", "type", "default", "meaning"), rows)
+    return table(
+        ("option", "type", "default", "meaning"),
+        [_option(key, info) for key, info in SECTIONS[name].model_fields.items()],
+    )
+
+
+def matrix_file(page: str) -> str:
+    """The sections of a matrix file."""
+    kind = f"[launcher]({link(page, 'reference/catalogue.md')}#launcher)"
+    rows = [_option(key, info) for key, info in MatrixFile.model_fields.items()]
+    shown = [(name, kind if name == "`launcher`" else holds, *rest) for name, holds, *rest in rows]
+    return table(("section", "holds", "default", "meaning"), shown)
+
+
+def _option(key: str, info: FieldInfo) -> tuple[str, str, str, str]:
+    return code(key), code(type_text(info.annotation) + limits(info.metadata)), _default(key, info), _meaning(info)
 
 
 def _fields() -> list[tuple[str, FieldInfo]]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
@@ -18,7 +19,10 @@ from docs_pages import DOCS, FENCE, ROOT, Block, all_blocks, blocks, expanded, p
 from tide_core.cli.main import call, cli
 from tide_core.compatibility import check_mix
 from tide_core.config import load_run
+from tide_core.matrix.definition import load_matrix
+from tide_core.matrix.schema import MatrixFile
 from tide_core.registry import Registry
+from tide_core.run_schema import RunConfig
 from tide_specs import COMPONENT_HOOKS, Component
 from tide_specs.testing import run_checks
 
@@ -111,11 +115,23 @@ def test_each_kind_has_an_example_that_a_run_file_can_name(kind: str, registry: 
 def test_a_run_file_is_valid(block: Block, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shown = yaml.safe_load(block.text)
+    if shown.keys() & (MatrixFile.model_fields.keys() - RunConfig.model_fields.keys()):
+        require_matrix(shown, registry)
+        return
     whole = shown if "student" in shown and "data" in shown else {**BASE, **shown}
     Path("run.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
     loaded = load_run("run.yaml", registry=registry)
     errors = [p for p in check_mix(loaded.config, registry, loaded.source) if p.severity == "error"]
     assert [str(problem) for problem in errors] == []
+
+
+def require_matrix(shown: dict[str, Any], registry: Registry) -> None:
+    """A matrix file, or a part of one."""
+    Path("run.yaml").write_text(yaml.safe_dump(BASE), encoding="utf-8")
+    whole = {"base": "run.yaml", "axes": {"training.seed": [0, 1]}, **shown}
+    Path("matrix.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
+    cells = load_matrix("matrix.yaml", registry=registry).matrix.cells
+    assert [cell.reason for cell in cells if not cell.possible] == []
 
 
 def commands() -> list[tuple[str, str]]:

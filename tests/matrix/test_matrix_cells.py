@@ -186,6 +186,10 @@ def test_an_identity_follows_what_is_computed_and_nothing_else(load, tmp_path, t
             "base: run.yaml\naxes:\n  training.seed:\n    - 0\n    - many\n",
             "matrix.yaml:5: training.seed: must be a valid integer",
         ),
+        (
+            "base: run.yaml\naxes:\n  student.form:\n    - bidirectional\n    - sideways\n",
+            "matrix.yaml:5: student.form: must be 'bidirectional'",
+        ),
         ("base: run.yaml\naxes:\n  losses[5].weight: [1]\n", "matrix.yaml:3: there is no [5]; the list has 2 items"),
         (
             "base: run.yaml\naxes:\n  student: {name: toy_model}\n",

@@ -64,22 +64,9 @@ class CellSource(Source):
         for length in range(len(place), 0, -1):
             if place[:length] in self._set:
                 return self._matrix, (*self._set[place[:length]], *place[length:])
-        inside = [there for field, there in self._set.items() if field[: len(place)] == place]
-        base = (*self._base.prefix, *place)
-        if inside and place and not _holds(self._base.data, place):
-            return self._matrix, inside[0]
-        return self._base.source, base
-
-
-def _holds(data: Any, place: Place) -> bool:
-    for part in place:
-        if (isinstance(data, Mapping) and part in data) or (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        ):
-            data = data[part]
-        else:
-            return False
-    return True
+        inside = [there for field, there in self._set.items() if place and field[: len(place)] == place]
+        # What is wrong with a section that an axis reaches into is most likely what the axis put there.
+        return (self._matrix, inside[0]) if inside else (self._base.source, (*self._base.prefix, *place))
 
 
 def with_paths(field: Place, value: Any, folder: Path) -> Any:
