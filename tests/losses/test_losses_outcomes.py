@@ -248,3 +248,9 @@ def test_projected_kl_refuses_a_moving_target_with_a_reverse_objective() -> None
     (sentence,) = objections(ProjectedKL(interpolated=True, direction="reverse"))
     assert "while 'projected_kl' itself is a reverse objective" in sentence
     assert objections(ProjectedKL(interpolated=True), Calm()) == objections(ProjectedKL(direction="reverse")) == []
+
+
+def test_uld_refuses_to_be_the_only_loss() -> None:
+    (sentence,) = objections(UniversalLogit(), CrossEntropy(weight=0))
+    assert sentence.endswith("add cross_entropy")
+    assert objections(UniversalLogit(), CrossEntropy()) == []

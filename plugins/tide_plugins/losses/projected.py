@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from tide_specs import Compares, Direction, DistributionLoss, Mix, StartContext
+from tide_specs import Compares, Direction, DistributionLoss, Loss, Mix, StartContext
 
 from .refusals import reverse_objectives
 
@@ -84,3 +84,14 @@ class UniversalLogit(DistributionLoss):
     def per_start(self, student: Tensor, teacher: Tensor, at: StartContext) -> Tensor:
         """Log-probabilities and probabilities [c, K], by rank -> losses [c]."""
         return (teacher.detach() - student.exp()).abs().sum(1)
+
+    def conflicts(self, mix: Mix) -> Iterable[str]:
+        """Refuse to be alone: sorted probabilities name no token."""
+        others = [
+            loss for loss in mix.of("loss") if isinstance(loss, Loss) and loss.weight > 0 and loss.name != self.name
+        ]
+        if not others:
+            yield (
+                f"'{self.name}' compares sorted probabilities, which name no token, and no other loss of this run tells the "
+                "student what to say; add cross_entropy"
+            )
