@@ -32,6 +32,21 @@ if TYPE_CHECKING:
     metavar="NAME|YAML",
     help="What loads CHECKPOINT, with options; default: what its run says, or else what knows it.",
 )
+@click.option(
+    "--retention",
+    is_flag=True,
+    help="Evaluate the teacher as well, measure what both cost, and say how much of its scores the student keeps.",
+)
+@click.option(
+    "--new-tokens",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="With --retention: tokens of the text whose memory and time are measured.",
+)
+@click.option(
+    "--repetitions", type=click.IntRange(min=1), default=3, show_default=True, help="With --retention: timed runs."
+)
 @override_option
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with tables and the numbers of each example.")
@@ -39,6 +54,9 @@ def command(
     checkpoint: str,
     file: str | None,
     architecture: str | None,
+    retention: bool,
+    new_tokens: int,
+    repetitions: int,
     overrides: tuple[str, ...],
     plugins: tuple[str, ...],
     as_json: bool,
@@ -51,6 +69,7 @@ def command(
     Example:
       tide evaluate runs/demo --run run.yaml
       tide evaluate runs/demo --set 'evaluation=[{name: bits_per_byte, forwards: 32}]' --json
+      tide evaluate runs/demo --retention --new-tokens 128
     """
     from ..compatibility import require_mix
     from ..saved_students import find_student, student_architecture
@@ -61,15 +80,28 @@ def command(
     model = student_architecture(student, registry, architecture)
     config = loaded.config.model_copy(update={"student": model})
     _require_evaluators(loaded)
+    if retention:
+        _require_teacher(loaded)
     print_warnings(require_mix(config, registry, loaded.source))
     from ..checkpoint_evaluation import evaluate_student
+    from .retention import retentions
 
     with loaded.located(), spoken(), console(error=True).status("loading") as status:
         evaluations = evaluate_student(config, registry, announce=status.update)
+        kept = (
+            retentions(config, registry, plugins, evaluations, new_tokens, repetitions, announce=status.update)
+            if retention
+            else []
+        )
     if as_json:
-        click.echo(json.dumps({name: _record(found) for name, found in evaluations.items()}, indent=2))
+        whole = {name: _record(found) for name, found in evaluations.items()}
+        click.echo(
+            json.dumps({**whole, **({"retention": [item.record() for item in kept]} if retention else {})}, indent=2)
+        )
     else:
         _print(str(student.path), evaluations)
+        for item in kept:
+            item.print(console())
 
 
 def _run(student: SavedStudent, file: str | None, overrides: Sequence[str], registry: Registry) -> LoadedRun:
@@ -91,6 +123,15 @@ def _require_evaluators(loaded: LoadedRun) -> None:
     if not loaded.config.evaluation:
         raise ConfigError(
             f"{loaded.source.file}: evaluation: the run names no evaluator; add one, or  --set evaluation=[bits_per_byte]"
+        )
+
+
+def _require_teacher(loaded: LoadedRun) -> None:
+    from tide_specs import ConfigError
+
+    if not loaded.config.lessons():
+        raise ConfigError(
+            f"{loaded.source.file}: --retention: the run has no teacher; add one, or name a run file with --run"
         )
 
 
