@@ -79,7 +79,7 @@ def test_a_packaged_tokenizer(tide) -> None:
     ("arguments", "message"),
     [
         ((), "--student is missing"),
-        (("--student", STUDENT), "--teacher-tokenizer is missing"),
+        (("--student", STUDENT), "--teacher-tokenizer (or --teacher) is missing"),
         (("--student", "qwen", "--teacher-tokenizer", TEACHER), "--student qwen: no such file or directory; name"),
         (("--student", STUDENT, "--teacher-tokenizer", "package:qwe"), "--teacher-tokenizer package:qwe: no packaged tokenizer"),
         (("--student", STUDENT, "--teacher-tokenizer", "{name: nothing}"), "no architecture is called 'nothing'"),

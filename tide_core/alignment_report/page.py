@@ -10,6 +10,7 @@ from ..html_pages import filled
 from .excerpts import EXCERPT, excerpts
 from .figures import RELATIONS
 from .report import Report
+from .teacher_wording import how_asked
 from .wording import FIRST, LEVELS, RELATION_MEANINGS, columns, lines
 
 
@@ -38,7 +39,16 @@ def facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what was compared, as pairs of a term and its value."""
     found = [(side, f"{data[side]['source']} ({_described(data[side])})") for side in ("student", "teacher")]
     cut = f" (cut: {', '.join(data['text']['cut'])})" if data["text"]["cut"] else ""
-    return [*found, ("alignment", data["alignment"]["name"]), ("text", data["text"]["source"] + cut)]
+    found += [("alignment", data["alignment"]["name"]), ("text", data["text"]["source"] + cut)]
+    if "pass" in data:
+        found += [("teacher's pass", how_asked(data["pass"])), ("projection", _options(data["pass"]["projection"]))]
+    return found
+
+
+def _options(component: Mapping[str, Any]) -> str:
+    """``vocabulary_projection (match: first_token)``."""
+    given = ", ".join(f"{name}: {value}" for name, value in component.items() if name != "name" and value is not None)
+    return f"{component['name']} ({given})" if given else component["name"]
 
 
 def _described(side: Mapping[str, Any]) -> str:

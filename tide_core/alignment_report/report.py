@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tide_specs import Alignment, AlignmentError
 
@@ -12,6 +12,9 @@ from .figures import Vocabulary, figures, vocabularies
 from .sides import Side
 from .tables import Progress, Tables, tabulate
 from .texts import Texts
+
+if TYPE_CHECKING:
+    from .teachers import Answered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +33,12 @@ def report(
     *,
     masking: float = 0.5,
     progress: Progress | None = None,
+    asked: Callable[[Tables], Answered] | None = None,
 ) -> Report:
     """Encode the texts with both tokenizers, align them and count.
 
-    ``masking``: the probability of the masking ratio, between 0 and 1. Raises ``AlignmentError`` when nothing is left to align.
+    ``masking``: the probability of the masking ratio, between 0 and 1. ``asked``: lets a teacher read what was aligned, which adds
+    its figures. Raises ``AlignmentError`` when nothing is left to align.
     """
     tables = tabulate(texts.documents, student.tokenizer, teacher.tokenizer, alignment, progress)
     both = vocabularies(student.tokenizer.token_bytes(), teacher.tokenizer.token_bytes())
@@ -47,7 +52,19 @@ def report(
         "total": total,
         "domains": {name: figures(tables, both, masking, name) for name in _domains(tables)},
     }
+    if asked is not None:
+        _add_teacher(data, tables, asked(tables))
     return Report(data=data, tables=tables)
+
+
+def _add_teacher(data: dict[str, Any], tables: Tables, answered: Answered) -> None:
+    """Add how the teacher was asked as ``pass``, and its figures to every domain as ``teacher_pass``."""
+    from .teacher_figures import teacher_figures
+
+    data["pass"] = answered.how
+    data["total"]["teacher_pass"] = teacher_figures(tables, answered.answers)
+    for name, one in data["domains"].items():
+        one["teacher_pass"] = teacher_figures(tables, answered.answers, name)
 
 
 def _domains(tables: Tables) -> Sequence[str]:

@@ -62,7 +62,7 @@ def _tokenizer(architecture: Architecture, role: Role, registry: Registry, *, tr
 
 def _architecture(source: str, registry: Registry) -> Architecture:
     if source.lstrip().startswith("{"):
-        return registry.build("architecture", _mapping(source))
+        return registry.build("architecture", architecture_mapping(source))
     path = Path(source)
     if path.is_dir() and (found := find_model(source)).run is not None:
         return student_architecture(found, registry)
@@ -75,7 +75,8 @@ def _architecture(source: str, registry: Registry) -> Architecture:
     return registry.build("architecture", {"name": DEFAULT_ARCHITECTURE, **model, "tokenizer_from": source})
 
 
-def _mapping(source: str) -> Mapping[str, Any]:
+def architecture_mapping(source: str) -> Mapping[str, Any]:
+    """Read an architecture with its options, given as YAML. Raises ``ConfigError``."""
     try:
         value = parse_value(source)
     except yaml.YAMLError as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from .figures import RELATIONS
+from .lines import Figure, Line, read, said
+from .teacher_wording import teacher_groups
 
 SIDES = ("student", "teacher")
 RELATION_MEANINGS = {
@@ -29,26 +30,6 @@ LEVELS = {
 SIZES = {"p50": "median", "p99": "99th percentile", "max": "largest"}
 
 
-@dataclass(frozen=True)
-class Line:
-    """A group (empty: that of the line above), what is counted, its explanation, and a text for each column."""
-
-    group: str
-    label: str
-    meaning: str
-    cells: Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """A figure and where it is among those of a domain."""
-
-    label: str
-    meaning: str
-    place: tuple[str, ...]
-    digits: int = 3
-
-
 def columns(data: Mapping[str, Any]) -> list[str]:
     """Return the heads of the columns: all text, then each domain unless there is only one."""
     return ["total", *(data["domains"] if len(data["domains"]) > 1 else ())]
@@ -58,64 +39,55 @@ def lines(data: Mapping[str, Any]) -> list[Line]:
     """Return every figure for every column."""
     shown = [data["total"], *(data["domains"][name] for name in columns(data)[1:])]
     found: list[Line] = []
-    for group, figures in _groups(data["total"]["masking"]["p"]).items():
+    groups = _groups(data["total"]["masking"]["p"])
+    if "pass" in data:
+        groups |= teacher_groups(data["pass"])
+    for group, figures in groups.items():
         for number, figure in enumerate(figures):
-            cells = [said(_read(one, figure.place), digits=figure.digits) for one in shown]
+            cells = [said(read(one, figure.place), digits=figure.digits) for one in shown]
             found.append(Line("" if number else group, figure.label, figure.meaning, cells))
     return found
 
 
-def said(value: float | None, *, digits: int = 3) -> str:
-    """A number in figures; ``-`` where there is none."""
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
-
-
-def _read(one: Mapping[str, Any], place: Sequence[str]) -> Any:
-    value: Any = one
-    for key in place:
-        value = value[key]
-    return value
-
-
-def _groups(probability: float) -> dict[str, list[_Figure]]:
+def _groups(probability: float) -> dict[str, list[Figure]]:
     masked = f"share of student tokens masked when tokens are drawn with p = {probability:g} and chunks masked whole"
     return {
         "text": [
-            _Figure("bytes", "UTF-8 bytes of the text", ("bytes",)),
-            *(_Figure(f"{side} tokens", f"tokens of the {side}", ("tokens", side)) for side in SIDES),
-            _Figure("chunks", "shortest spans that hold whole tokens on both sides", ("chunks",)),
+            Figure("bytes", "UTF-8 bytes of the text", ("bytes",)),
+            *(Figure(f"{side} tokens", f"tokens of the {side}", ("tokens", side)) for side in SIDES),
+            Figure("chunks", "shortest spans that hold whole tokens on both sides", ("chunks",)),
         ],
         "unknown": [
-            _Figure(side, f"share of {side} tokens that stand for unknown text (UNK)", ("unknown_tokens", side), 4)
+            Figure(side, f"share of {side} tokens that stand for unknown text (UNK)", ("unknown_tokens", side), 4)
             for side in SIDES
         ],
         "round trip": _round_trip(),
         "boundaries": [
-            _Figure("Jaccard", "common boundaries over those of either side", ("boundaries", "jaccard")),
+            Figure("Jaccard", "common boundaries over those of either side", ("boundaries", "jaccard")),
             *(
-                _Figure(f"{side} recall", f"share of the {side}'s boundaries that are common", ("boundaries", side))
+                Figure(f"{side} recall", f"share of the {side}'s boundaries that are common", ("boundaries", side))
                 for side in SIDES
             ),
         ],
         "share of bytes": [
-            _Figure(name, f"share of bytes with {meaning}", ("relation_bytes", name))
+            Figure(name, f"share of bytes with {meaning}", ("relation_bytes", name))
             for name, meaning in RELATION_MEANINGS.items()
         ],
         "share of chunks": [
-            _Figure(name, f"share of chunks with {RELATION_MEANINGS[name]}", ("relation_chunks", name))
+            Figure(name, f"share of chunks with {RELATION_MEANINGS[name]}", ("relation_chunks", name))
             for name in RELATIONS
         ],
         "per chunk": [
-            *(_Figure(f"{side} tokens", f"mean number of {side} tokens", ("tokens_per_chunk", side)) for side in SIDES),
-            *(_Figure(f"bytes {name}", f"{SIZES[name]} of the bytes", ("bytes_per_chunk", name)) for name in SIZES),
+            *(Figure(f"{side} tokens", f"mean number of {side} tokens", ("tokens_per_chunk", side)) for side in SIDES),
+            *(Figure(f"bytes {name}", f"{SIZES[name]} of the bytes", ("bytes_per_chunk", name)) for name in SIZES),
         ],
         "first token": [
-            _Figure(name, f"share of chunks whose first teacher token {meaning}", ("first_token", name))
+            Figure(name, f"share of chunks whose first teacher token {meaning}", ("first_token", name))
             for name, meaning in FIRST.items()
         ],
-        f"masking at {probability:g}": [_Figure("ratio", masked, ("masking", "ratio"))],
+        f"masking at {probability:g}": [Figure("ratio", masked, ("masking", "ratio"))],
         "vocabulary": [
-            _Figure(
+            Figure(
                 f"{side}'s", f"share of {side} tokens used that the other side has too", ("vocabulary_overlap", side)
             )
             for side in SIDES
@@ -123,10 +95,10 @@ def _groups(probability: float) -> dict[str, list[_Figure]]:
     }
 
 
-def _round_trip() -> list[_Figure]:
+def _round_trip() -> list[Figure]:
     found = [
-        _Figure(f"{side} {level}", f"share of bytes that the {side}'s tokens {meaning}", ("round_trip", side, level), 4)
+        Figure(f"{side} {level}", f"share of bytes that the {side}'s tokens {meaning}", ("round_trip", side, level), 4)
         for side in SIDES
         for level, meaning in LEVELS.items()
     ]
-    return [*found, _Figure("excluded", "share of bytes that either side loses", ("round_trip", "excluded"), 4)]
+    return [*found, Figure("excluded", "share of bytes that either side loses", ("round_trip", "excluded"), 4)]

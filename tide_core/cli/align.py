@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import console, load_registry, plugin_option
+from .common import console, device_option, load_registry, plugin_option
 
 if TYPE_CHECKING:
-    from tide_specs import Alignment
+    from rich.status import Status
 
-    from ..alignment_report.sides import Side
+    from ..alignment_report.pairs import Request
+    from ..alignment_report.report import Report
+    from ..alignment_report.teachers import Teacher
     from ..alignment_report.texts import Texts
     from ..config import LoadedRun
     from ..registry import Registry
 
 MEGABYTE = 1_000_000
-ALIGNMENT = "byte_chunks"
-"""What is reported where neither a run nor --alignment says otherwise; takes any two tokenizers."""
+TEXT = 4 * MEGABYTE
+TEXT_READ = MEGABYTE // 10
+"""Bytes of a domain where a teacher reads it: a forward pass costs more than an alignment."""
 
 
 @click.group()
@@ -37,7 +40,19 @@ def command() -> None:
 @command.command()
 @click.argument("run", required=False, metavar="[RUN.yaml]")
 @click.option("--student", metavar="TOKENIZER", help="The student's tokenizer; default: that of the run.")
-@click.option("--teacher-tokenizer", "teacher", metavar="TOKENIZER", help="The teacher's; default: that of the run.")
+@click.option("--teacher-tokenizer", metavar="TOKENIZER", help="The teacher's; default: that of the run.")
+@click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="Load this teacher and let it read the text once: adds what its distributions lose between the two vocabularies.",
+)
+@click.option("--with-teacher", is_flag=True, help="Do so with the run's own teacher.")
+@click.option(
+    "--teacher-number",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Which teacher of a run with several; the first is 1.",
+)
 @click.option(
     "--text",
     "texts",
@@ -52,41 +67,41 @@ def command() -> None:
 @click.option(
     "--max-bytes",
     type=click.IntRange(min=1),
-    default=4 * MEGABYTE,
-    show_default=True,
-    help="Read this much of each domain, or of the dataset.",
+    help=f"Read this much of each domain, or of the dataset; default: {TEXT:,}, or {TEXT_READ:,} where a teacher reads it.",
 )
-@click.option("--alignment", metavar="NAME|YAML", help=f"Default: that of the run, or {ALIGNMENT}.")
+@click.option("--alignment", metavar="NAME|YAML", help="Default: that of the run, or byte_chunks.")
 @click.option(
     "--masking",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
-    help="The probability p of the masking ratio r(p).",
+    help="The probability p of the masking ratio r(p); also the share of chunks that are hidden from a teacher that denoises.",
 )
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of which chunks are hidden.")
+@device_option
 @click.option("--html", metavar="FILE.html", help="Write a page that shows both tokenizations; it needs no network.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with a tokenizer.")
 @plugin_option
 def report(
     run: str | None,
-    student: str | None,
-    teacher: str | None,
     texts: tuple[str, ...],
     sample: bool,
     split: str,
-    max_bytes: int,
-    alignment: str | None,
+    max_bytes: int | None,
     masking: float,
+    seed: int,
+    device: str,
     html: str | None,
     as_json: bool,
-    trust_remote_code: bool,
     plugins: tuple[str, ...],
+    **named: Any,
 ) -> None:
     """Encode a text with both tokenizers and report where they agree, per kind of text and in total.
 
     TOKENIZER is a directory, a .gguf file, a hub name, package:NAME, a run folder, or an architecture with its options
-    as YAML. No weights are loaded.
+    as YAML. MODEL is a checkpoint, a run folder, or such an architecture. No weights are loaded but those of a teacher that
+    is to read the text.
 
     \b
     Example:
@@ -94,20 +109,22 @@ def report(
       tide align report --student ./qwen --teacher-tokenizer ./bert --text prose=novel.txt --text code=main.py
       tide align report run.yaml --html alignment.html
       tide align report run.yaml --teacher-tokenizer package:tekken --sample --json
+      tide align report run.yaml --with-teacher --teacher-number 2
+      tide align report --student package:qwen --teacher '{name: huggingface, model: package:smollm2, form: autoregressive}'
     """
-    _require_sense(run, student, teacher, texts, sample, html)
+    _require_sense(run, texts, sample, html, **named)
     registry = load_registry(plugins)
     loaded = _loaded(run, registry)
     from ..alignment_report.page import page
-    from ..alignment_report.report import report as compare
+    from ..alignment_report.pairs import Request
     from ..html_pages import write_page
 
+    request = Request(loaded=loaded, **named)
     with console(error=True).status("reading") as status:
-        chosen = _alignment(loaded, alignment, registry)
-        sides = _sides(loaded, student, teacher, registry, trust_remote_code)
-        found = _texts(loaded, texts, sample, split, max_bytes)
-        status.update("aligning")
-        result = compare(*sides, chosen, found, masking=masking)
+        teacher = request.reader(registry, device=device, masking=masking, seed=seed)
+        limit = max_bytes or (TEXT if teacher is None else TEXT_READ)
+        found = _texts(loaded, texts, sample, split, limit)
+        result = _compared(request, teacher, found, masking, registry, status)
     if html:
         write_page("--html", html, page(result))
         click.echo(f"page: {html}", err=True)
@@ -118,12 +135,33 @@ def report(
 
 
 def _require_sense(
-    run: str | None, student: str | None, teacher: str | None, texts: Sequence[str], sample: bool, html: str | None
+    run: str | None,
+    texts: Sequence[str],
+    sample: bool,
+    html: str | None,
+    *,
+    student: str | None,
+    teacher_tokenizer: str | None,
+    teacher: str | None,
+    with_teacher: bool,
+    teacher_number: int | None,
+    **_: Any,
 ) -> None:
     """Refuse options that cannot be followed, before anything is read."""
-    if run is None and (student is None or teacher is None):
-        missing = "--student" if student is None else "--teacher-tokenizer"
+    if run is None and (student is None or (teacher_tokenizer is None and teacher is None)):
+        missing = "--student" if student is None else "--teacher-tokenizer (or --teacher)"
         raise click.UsageError(f"{missing} is missing: name both tokenizers, or a run file that has both models")
+    if run is None and (with_teacher or teacher_number is not None):
+        option = "--with-teacher" if with_teacher else "--teacher-number"
+        raise click.UsageError(
+            f"{option} speaks of a run's teacher: give a run file, or name a model with --teacher MODEL"
+        )
+    given = {"--teacher": teacher is not None, "--with-teacher": with_teacher}
+    reading = [name for name, there in given.items() if there]
+    if len(reading) == 2:
+        raise click.UsageError("--teacher and --with-teacher are two teachers: give one of them")
+    if reading and teacher_tokenizer is not None:
+        raise click.UsageError(f"{reading[0]} reads with its own tokenizer: leave --teacher-tokenizer out")
     if sample and texts:
         raise click.UsageError("--sample and --text are two texts: give one of them")
     if html is not None:
@@ -132,41 +170,35 @@ def _require_sense(
         require_writable("--html", html, "alignment.html")
 
 
+def _compared(
+    request: Request, teacher: Teacher | None, texts: Texts, masking: float, registry: Registry, status: Status
+) -> Report:
+    """Align, let the teacher read where there is one, and count; ``status`` says how far it is."""
+    from ..alignment_report.report import report as compare
+
+    alignment, sides = request.chosen_alignment(registry), request.sides(registry)
+    status.update("aligning")
+    asked = None
+    if teacher is not None:
+        from ..alignment_report.teachers import answer
+
+        def asked(tables: Any) -> Any:
+            status.update("loading the teacher")
+            return answer(
+                teacher, sides, alignment, texts, tables, registry,
+                lambda done, total: status.update(f"the teacher reads: {done:,} of {total:,} chunks"),
+            )  # fmt: skip
+
+    with request.located():
+        return compare(*sides, alignment, texts, masking=masking, asked=asked)
+
+
 def _loaded(run: str | None, registry: Registry) -> LoadedRun | None:
     if run is None:
         return None
     from ..config import load_run
 
     return load_run(run, registry=registry)
-
-
-def _alignment(loaded: LoadedRun | None, given: str | None, registry: Registry) -> Alignment:
-    if given is not None:
-        from ..yaml_source import parse_value
-
-        return registry.build("alignment", parse_value(given))
-    return registry.build("alignment", ALIGNMENT) if loaded is None else loaded.config.alignment
-
-
-def _sides(
-    loaded: LoadedRun | None, student: str | None, teacher: str | None, registry: Registry, trust_remote_code: bool
-) -> tuple[Side, Side]:
-    from tide_specs import ConfigError
-
-    from ..alignment_report.sides import named_side, side_of
-
-    trusted = trust_remote_code or (loaded is not None and loaded.config.trust_remote_code)
-    if loaded is None or student is not None:
-        ours = named_side(str(student), "--student", "student", registry, trust_remote_code=trusted)
-    else:
-        with loaded.located():
-            ours = side_of(loaded.config.student, "student", registry, trust_remote_code=trusted)
-    if loaded is None or teacher is not None:
-        return ours, named_side(str(teacher), "--teacher-tokenizer", "teacher", registry, trust_remote_code=trusted)
-    if loaded.config.teacher is None:
-        raise ConfigError(f"{loaded.source.file}: the run has no teacher; name its tokenizer with --teacher-tokenizer")
-    with loaded.located():
-        return ours, side_of(loaded.config.teacher, "teacher", registry, trust_remote_code=trusted)
 
 
 def _texts(loaded: LoadedRun | None, given: Sequence[str], sample: bool, split: Any, limit: int) -> Texts:
