@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tide_core import retention
+from tide_core.bench.protocol import Row
+from tide_core.retention import Costs
+
 ALONE = "evaluation=[{name: bits_per_byte, limit: 3, max_bytes: 120, forwards: 2}]"
 QUICK = ("--retention", "--new-tokens", 8, "--repetitions", 1)
 
@@ -30,11 +34,36 @@ def test_the_teacher_is_scored_as_it_scores_itself(tide, trained: Path) -> None:
     assert costs["student"]["tokens"] == costs["teacher"]["tokens"] == 8
 
 
-def test_the_table(tide, trained: Path) -> None:
+def test_the_table(tide, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = Costs(student=row(seconds=0.5, weights_bytes=1 << 20), teacher=row(seconds=2.5, weights_bytes=22 << 20))
+    monkeypatch.setattr(retention, "measure_costs", lambda *given, **options: costs)
     code, out, err = tide("evaluate", trained, *QUICK, "--set", ALONE)
     assert code == 0, err
     assert "kept of the teacher" in out
-    assert "memory: " in out and "latency of 8 tokens: " in out
+    assert "memory: 1.0 MiB against 22.0 MiB, 22.00x less" in out
+    assert "latency of 8 tokens: 0.5 s against 2.5 s, 5.00x faster for each token" in out
+
+
+def row(seconds: float, weights_bytes: int) -> Row:
+    """What a measurement found, as far as the table shows it."""
+    return Row(
+        checkpoint="m",
+        form="block_diffusion",
+        sampler="block",
+        batch_size=1,
+        new_tokens=8,
+        cache=True,
+        prompt_tokens=4,
+        tokens=8,
+        seconds=seconds,
+        seconds_low=seconds,
+        seconds_high=seconds,
+        forwards=8,
+        positions=None,
+        flops=None,
+        weights_bytes=weights_bytes,
+        working_bytes=0,
+    )
 
 
 def test_without_a_teacher_there_is_nothing_to_keep(tide, trained: Path) -> None:
