@@ -41,6 +41,12 @@ class Watch(Protocol):
     def died(self, cell: Cell, reason: str) -> None:
         """A cell's process died; it will be started again."""
 
+    def idle(self) -> None:
+        """Nothing has happened; called several times a second."""
+
+    def stopping(self, count: int) -> None:
+        """So many cells are told to stop."""
+
 
 @dataclass(kw_only=True)
 class _Running:
@@ -83,6 +89,8 @@ class Engine:
             try:
                 yield from self._work(session, workers, len(todo))
             finally:
+                if self._running:
+                    self.watch.stopping(len(self._running))
                 session.close()
 
     def _work(self, session: LaunchSession, workers: int, total: int) -> Iterator[CellResult]:
@@ -98,6 +106,7 @@ class Engine:
                     self.watch.ended(running.cell, result, self._done, total)
                     yield result
             if not ended:
+                self.watch.idle()
                 time.sleep(POLL_SECONDS)
 
     def _start(self, session: LaunchSession, cell: Cell, attempt: int) -> None:
@@ -181,7 +190,7 @@ def last_lines(log: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def _terminable() -> Generator[None]:
     """Let SIGTERM end this process as Ctrl-C does, so that its jobs are stopped."""
 
     def interrupt(number: int, frame: object) -> None:

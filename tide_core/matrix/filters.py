@@ -24,7 +24,7 @@ def combinations(axes: Axes, source: Source) -> list[Combination]:
     problems = [*_misnamed(axes, source, "include", include), *_misnamed(axes, source, "exclude", exclude)]
     if problems:
         raise RunFileError(problems)
-    every = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    every: list[Combination] = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     kept = [one for one in every if not include or any(_matches(rule, one) for rule in include)]
     left = [one for one in kept if not any(_matches(rule, one) for rule in exclude)]
     if not left:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-
 from tide_core.plan import teacher_passes
 from tide_core.run_schema import RunConfig
-from tide_specs import TeacherView
 
 
 def forwards(config: RunConfig) -> tuple[int, int]:
     """Return the passes of teacher and student: of one process, over micro-batches, evaluation not counted."""
     batches = config.training.steps * config.training.accumulate
     passes = sum(
-        _passes(view.teacher_view)
+        teacher_passes(view.teacher_view)
         for view in config.lessons()
         if any(loss.compares != "student" for loss in view.losses)
     )
     return batches * passes, batches
-
-
-@functools.lru_cache(maxsize=64)
-def _passes(view: TeacherView) -> int:
-    return teacher_passes(view)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,7 +19,7 @@ logger = logging.getLogger("tide_core.matrix")
 
 
 @contextlib.contextmanager
-def waiting(directory: Path) -> Iterator[None]:
+def waiting(directory: Path) -> Generator[None]:
     """Hold a folder's lock; wait while another process holds it."""
     lock = FileLock(directory / LOCK)
     try:
@@ -32,7 +32,7 @@ def waiting(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def refusing(directory: Path) -> Iterator[None]:
+def refusing(directory: Path) -> Generator[None]:
     """Create a matrix' folder and hold its lock. Raises ``ConfigError`` when another process does, or none can."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def refusing(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(lock: FileLock, directory: Path) -> Iterator[None]:
+def _held(lock: FileLock, directory: Path) -> Generator[None]:
     try:
         (directory / HOLDER).write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 EVENTS = "events.jsonl"
+TAIL_BYTES = 20_000
 
 Event = Mapping[str, Any]
 
@@ -22,12 +24,26 @@ def read_events(directory: Path) -> list[Event]:
     return list(_events(lines))
 
 
+def last_step(directory: Path) -> int | None:
+    """Return the newest step that a run has logged, ``None`` where the end of its log names none."""
+    try:
+        with (directory / EVENTS).open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    steps = [event["step"] for event in _events(lines) if event.get("event") == "metrics_logged"]
+    return steps[-1] if steps else None
+
+
 def _events(lines: Sequence[str]) -> Iterator[Event]:
     for line in lines:
         try:
-            yield json.loads(line)
+            event = json.loads(line)
         except ValueError:
             continue
+        if isinstance(event, dict):
+            yield event
 
 
 def measured(events: Sequence[Event], steps: int) -> dict[str, Any]:

@@ -79,10 +79,7 @@ def load_result(cell: Cell) -> CellResult:
 
 
 def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = {
-        name: Estimate(**{part: None if value is None else float(value) for part, value in estimate.items()})
-        for name, estimate in record["metrics"].items()
-    }
+    metrics = {name: _estimate(**estimate) for name, estimate in record["metrics"].items()}
     return {
         "metrics": metrics,
         "per_example": {name: [float(value) for value in values] for name, values in record["per_example"].items()},
@@ -91,6 +88,13 @@ def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": float(record["seconds"]),
         **{name: record[name] for name in ("teacher_forwards", "student_forwards", "parameters")},
     }
+
+
+def _estimate(value: Any, low: Any, high: Any) -> Estimate:
+    """JSON has no number for what is not finite: the log holds ``"NaN"`` and ``"Infinity"``."""
+    return Estimate(
+        value=float(value), low=None if low is None else float(low), high=None if high is None else float(high)
+    )
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
