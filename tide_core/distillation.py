@@ -22,11 +22,12 @@ from tide_core.micro_batch import MicroBatch, Taught, Teaching
 from tide_core.micro_batch_building import build_micro_batch
 from tide_core.objective import LessonObjective, Objective
 from tide_core.sliced_head import sliced_losses
+from tide_core.sub_steps import answer_in_sub_steps, revealings_of, teacher_times
 from tide_core.teacher_answers import TeacherAnswers
 from tide_core.text_spans import SpanNumbers
 from tide_core.times import draw_times
 from tide_core.trust import trust
-from tide_specs import Batch, Denoiser, Draws, FeatureLoss, Noise, PluginError
+from tide_specs import Batch, Denoiser, Draws, FeatureLoss, Noise, PluginError, SequentialTeacherView
 
 
 class Distillation(nn.Module):
@@ -92,7 +93,13 @@ class Distillation(nn.Module):
         assert batch.teacher is not None and noise.teacher is not None
         with blame(lesson.view, "while the teacher's passes were planned", self.method.describe):
             passes = lesson.view.passes(batch.teacher, noise.teacher.masked, draws)
-        return Teaching(batch=batch, noise=noise, passes=passes, columns=lesson.columns, unit=unit)
+            revealings = None
+            if isinstance(lesson.view, SequentialTeacherView):
+                times, masked = teacher_times(batch, noise.t), noise.teacher.masked
+                revealings = revealings_of(lesson.view, batch.teacher, masked, times, self.method.schedule, draws)
+        return Teaching(
+            batch=batch, noise=noise, passes=passes, columns=lesson.columns, unit=unit, revealings=revealings
+        )
 
     def _require_one_mask(self, teachings: Sequence[Teaching]) -> None:
         """What the student must predict cannot depend on who teaches it."""
@@ -135,7 +142,7 @@ class Distillation(nn.Module):
         counted = method.reads_likelihoods or method.asks(number, NEEDS_LIKELIHOODS)
         if not counted and not method.losses(number):
             return TeacherAnswers()
-        teacher, side = lesson.teacher, taught.side
+        teacher = lesson.teacher
         if not isinstance(teacher, Denoiser):
             assert rows.known is not None  # the feeder asked the record
             return TeacherAnswers(
@@ -143,8 +150,7 @@ class Distillation(nn.Module):
                 known=rows.known,
                 columns=teacher.columns,
             )
-        hidden = teacher.hidden_views(rows.noised, side.ids, side.lengths, side.documents)
-        answered, head = hidden.flatten(0, 2)[rows.index], teacher.head()
+        answered, head = self._heard(teacher, taught), teacher.head()
         likelihoods = None
         if counted:
             tokens = head.log_likelihood(answered, rows.target, elements=self.slice_elements)
@@ -153,6 +159,14 @@ class Distillation(nn.Module):
         return TeacherAnswers(
             likelihoods=likelihoods, hidden=answered if kept else None, head=head, columns=int(head.weight.shape[0])
         )
+
+    def _heard(self, teacher: Denoiser, taught: Taught) -> Tensor:
+        """Hidden states [M, H] of a teacher where it answers, from all its passes at once or from one after another."""
+        rows, side = taught.rows, taught.side
+        if rows.sub_steps is not None:
+            return answer_in_sub_steps(teacher, side, rows, elements=self.slice_elements)
+        hidden = teacher.hidden_views(rows.noised, side.ids, side.lengths, side.documents)
+        return hidden.flatten(0, 2)[rows.index]
 
     def compare(
         self,

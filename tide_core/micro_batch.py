@@ -62,11 +62,36 @@ class KnownAnswers(TensorRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SubStep(TensorRecord):
+    """One of a teacher's passes that follow each other.
+
+    rows int64: which of the M positions keep this pass's answer; places int64 [r]: where in the flattened [B * L] tokens
+    drawn from it are written; uniform float64 [r]: what they are drawn with.
+    """
+
+    rows: Tensor
+    places: Tensor
+    uniform: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubSteps(TensorRecord):
+    """The passes of a teacher that sees what it wrote in those before."""
+
+    steps: tuple[SubStep, ...]
+
+    def to(self, device: torch.device | str) -> SubSteps:
+        """Return a copy whose tensors live on ``device``."""
+        return replace(self, steps=tuple(step.to(device) for step in self.steps))
+
+
+@dataclass(frozen=True, kw_only=True)
 class TeacherRows(TensorRecord):
     """The M positions that a teacher answers.
 
     noised [V, B, L]: input of each pass; index int64 [M]: place in the flattened [V * B * L]; target int64 [M];
-    chunk int64 [M]: active chunk; known: the answers, where they come from a cache.
+    chunk int64 [M]: active chunk; known: the answers, where they come from a cache; sub_steps: where V = 1 and further
+    passes depend on the answers of those before.
     """
 
     noised: Tensor
@@ -74,6 +99,7 @@ class TeacherRows(TensorRecord):
     target: Tensor
     chunk: Tensor
     known: KnownAnswers | None = None
+    sub_steps: SubSteps | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +174,19 @@ class MicroBatch(TensorRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Revealing:
+    """What a sub-step of a teacher reveals: revealed [B, L] bool, with tokens drawn by uniform [B, L] float64."""
+
+    revealed: Tensor
+    uniform: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class Teaching:
     """What one teacher brings to a micro-batch: the batch as it pairs it with the student, its noise, and its passes.
 
-    unit [B, L] int64: the text that is masked as one, per student token, -1 outside every chunk of every teacher.
+    unit [B, L] int64: the text that is masked as one, per student token, -1 outside every chunk of every teacher;
+    revealings: what each sub-step but the last reveals, ``None`` for a teacher that makes all its passes at once.
     """
 
     batch: Batch
@@ -159,3 +194,4 @@ class Teaching:
     passes: Sequence[TeacherPass]
     columns: SharedColumns | None
     unit: Tensor
+    revealings: Sequence[Revealing] | None = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tide_core.micro_batch import ChunkRows, Cut, MicroBatch, StudentRows, Taught, TeacherRows, Teaching
+from tide_core.sub_steps import sub_steps_of
 from tide_specs import Batch, Noise, Resolution, SharedColumns, Side
 
 
@@ -112,6 +113,7 @@ def _teacher_rows(side: Side, teaching: Teaching, chunks: int, active: Tensor) -
         index=index,
         target=side.ids.reshape(-1)[place],
         chunk=chunk_of.reshape(-1)[place],
+        sub_steps=None if teaching.revealings is None else sub_steps_of(teaching.revealings, place),
     )
 
 

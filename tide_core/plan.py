@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tide_specs import Architecture, Component, NoiseSchedule, TeacherView
+from tide_specs import Architecture, Component, NoiseSchedule, SequentialTeacherView, TeacherView
 
 from .blame import Describe, blame
 from .registry import Registry
@@ -131,8 +131,11 @@ def _teacher_cost(config: RunConfig, rows: int, masked: float, describe: Describ
         sizes = dict(teacher.plan())
     # The same text in the teacher's tokens: about as many as the student's, unless the file says otherwise.
     length = data.teacher_max_length or data.max_length
-    cost = _cost(teacher, sizes, rows=rows, length=length, masked=masked, passes=passes, factor=1, head_factor=1)
-    return cost, passes
+    # Passes that follow each other share nothing, and each but the last reaches the head once more, to draw tokens.
+    turns = config.teacher_view.sub_steps if isinstance(config.teacher_view, SequentialTeacherView) else 1
+    head = 2 if turns > 1 else 1
+    cost = _cost(teacher, sizes, rows=rows, length=length, masked=masked, passes=passes, factor=turns, head_factor=head)
+    return cost, passes * turns
 
 
 def positions(form: str, length: int, passes: int = 1) -> int:

@@ -49,7 +49,7 @@ from .module_denoiser import ModuleDenoiser
 from .observer import Observer
 from .sampler import Sampled, Sampler, SamplingStep, Watch
 from .schedule import NoiseSchedule
-from .teacher_view import TeacherView
+from .teacher_view import SequentialTeacherView, TeacherView
 from .text import AlignedPair, ChunkRelation, EncodedExample, Example, Message, SharedColumns, TextTokenizer, TokenKind
 from .weighting import TeacherWeighting, WeightingContext
 
@@ -130,6 +130,7 @@ __all__ = [
     "Sampler",
     "SamplingStep",
     "SelfLoss",
+    "SequentialTeacherView",
     "SharedColumns",
     "Side",
     "Split",

@@ -8,9 +8,10 @@ from tide_specs import TeacherView, hookimpl
 
 from .complementary import Complementary
 from .plain import Plain
+from .sampler_steps import SamplerSteps
 
 
 @hookimpl
 def tide_teacher_views() -> Sequence[type[TeacherView]]:
     """Contribute the bundled teacher views."""
-    return [Plain, Complementary]
+    return [Plain, Complementary, SamplerSteps]
