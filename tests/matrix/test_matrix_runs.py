@@ -44,19 +44,19 @@ def matrix(folder: Path, text: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A matrix after its first call: one cell is fine, one died once, one each time, one cannot read its data."""
+    """A matrix after its first call: one cell died once, one each time, one cannot read its data, one is impossible."""
     folder = tmp_path_factory.mktemp("matrix")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("TINY_PARTS", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
-        (folder / "dies_once.once").touch()
+        (folder / "dies_once.fine").touch()
         (folder / "dies.always").touch()
-        axes = "{fine: one, once: two, always: three, refused: none}"
+        axes = "{fine: one, always: two, refused: none}"
         file = matrix(
             folder,
             f"axes: {{data.text: {axes}, losses: {{slow: [slow_loss], kl: [forward_kl]}}}}\n"
-            "exclude: [{data.text: [once, always, refused], losses: kl}]\nworkers: 2\nretries: 1\n",
+            "exclude: [{data.text: [always, refused], losses: kl}]\nworkers: 2\nretries: 1\n",
         )
         (folder / "code").write_text(str(call(["matrix", file, "--plugin", PARTS])))
     return folder
@@ -86,8 +86,8 @@ def test_a_finished_cell_tells_what_it_found_out(results):
 
 
 def test_a_cell_that_dies_is_started_again_and_finished(results, folder):
-    assert results["once/slow"].status == "finished"
-    assert (folder / "starts.once").read_text() == "xx"
+    assert results["fine/slow"].status == "finished"
+    assert (folder / "starts.fine").read_text() == "xx"
 
 
 def test_a_cell_that_dies_each_time_has_failed_with_the_end_of_its_log(results, folder):
@@ -123,7 +123,6 @@ def test_the_tables_have_a_row_for_each_cell_and_metric(results, folder):
     assert {cell: row["status"] for cell, row in values.items()} == {
         "fine--slow": "finished",
         "fine--kl": "impossible",
-        "once--slow": "finished",
         "always--slow": "failed",
         "refused--slow": "failed",
     }
@@ -137,9 +136,9 @@ def test_the_tables_have_a_row_for_each_cell_and_metric(results, folder):
 def test_the_matrix_is_one_run_for_an_observer_that_nests_its_cells_under_it(folder):
     lines = (folder / "kept").read_text().splitlines()
     run_id = json.loads((folder / "out" / "matrix.json").read_text())["run_id"]
-    assert lines[0] == f"started {run_id} under nothing, of 4"
+    assert lines[0] == f"started {run_id} under nothing, of 3"
     parts = [line.split(" under ")[1] for line in lines[1:] if " under " in line]
-    assert parts == [f"{run_id}, of 3"] * 2
+    assert parts == [f"{run_id}, of 3"], "three steps"
     assert lines[-1] == "failed ['results.csv', 'results.parquet'] could not be finished: always--slow, refused--slow"
 
 
@@ -171,7 +170,7 @@ def test_a_matrix_whose_process_is_killed_loses_no_finished_cell_and_goes_on(tmp
     assert not list((tmp_path / "out").rglob(".*json*")), "no half-written file is left"
 
 
-def wait_for(what, seconds=60.0):
+def wait_for(what, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
