@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -78,5 +79,20 @@ def test_higher_is_better_turns_the_ranks_around() -> None:
 def test_a_setting_without_one_of_the_objectives_is_named_not_ranked() -> None:
     cells = [one for one in results(AXES) if not one.cell.startswith("dream--gemma--calm")]
     found = build_report(cells, ReportOptions()).metrics[0].ranking
-    assert len(found.settings) == 3
+    assert len(found.settings) == 3 and len(found.objectives) == 3
     assert found.left_out == {(("teacher", "dream"), ("student", "gemma")): "no number for calm"}
+
+
+def test_an_objective_that_one_family_cannot_have_does_not_cost_that_family_its_ranks() -> None:
+    cells = [one for one in results(AXES) if not ("calm" in one.cell and "gemma" in one.cell)]
+    found = build_report(cells, ReportOptions()).metrics[0].ranking
+    assert (found.objectives, len(found.settings)) == (("alone", "kl"), 4)
+    assert found.dropped == {"calm": "no number in 2 of 4 settings"}
+    assert found.left_out == {}
+
+
+def test_without_baselines_nothing_is_ranked() -> None:
+    cells = [one for one in results(AXES) if "calm" not in one.cell and "alone" not in one.cell]
+    stranger = [replace(one, labels={**one.labels, "student": "other"}) for one in results(AXES) if "alone" in one.cell]
+    found = build_report([*cells, *stranger[:5]], ReportOptions()).metrics[0].ranking
+    assert found.ranks is None and "fewer than two objectives" in found.reason

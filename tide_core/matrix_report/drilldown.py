@@ -14,7 +14,9 @@ from .wording import number
 LONGEST = 20_000
 """Characters of a configuration, and bytes of a log, that a page shows."""
 LINES = 30
-POINTS = 200
+"""Of the end of a log."""
+POINTS = 100
+"""Of one curve."""
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 

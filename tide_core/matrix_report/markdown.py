@@ -44,8 +44,8 @@ def _metric(report: Report, metric: MetricReport) -> Iterator[str]:
     yield f"## {escaped(metric.name)} ({metric.better} is better)"
     weighing = f" Documents are weighed by `{metric.weights}`." if metric.weights else ""
     yield (
-        f"Differences from {escaped(report.baseline)}, with 95 % intervals. p is corrected for the {metric.compared} "
-        f"comparisons of this metric (Holm); {report.level} or less counts as evidence.{weighing}"
+        f"Differences from {escaped(report.baseline)}, with 95 % intervals. p is corrected for the number of comparisons "
+        f"of this metric (Holm; {metric.compared}); {report.level} or less counts as evidence.{weighing}"
     )
     if metric.notes:
         yield "\n".join(f"- {escaped(note)}" for note in metric.notes)
@@ -119,9 +119,15 @@ def _ranks(found: Ranking) -> Iterator[str]:
         yield "\n".join(f"- {line}" for line in ranking_lines(found))
         columns = ["objective", "mean rank", "95 % interval", *(setting_text(one) for one in found.settings)]
         yield _table(columns, [rank_row(found, index) for index in rank_order(found)])
-    if found.left_out:
-        yield "Settings that are not ranked:"
-        yield "\n".join(f"- {escaped(setting_text(one))}: {escaped(why)}" for one, why in found.left_out.items())
+    if found.left_out or found.dropped:
+        yield "Not ranked:"
+        yield "\n".join(f"- {escaped(what)}: {escaped(why)}" for what, why in unranked(found))
+
+
+def unranked(found: Ranking) -> list[tuple[str, str]]:
+    """Return the objectives and settings that are not ranked, with what they lack."""
+    settings = [(setting_text(setting), why) for setting, why in found.left_out.items()]
+    return [*found.dropped.items(), *settings]
 
 
 def ranking_lines(found: Ranking) -> list[str]:

@@ -138,7 +138,7 @@ def read_metrics(results: Sequence[CellResult], options: ReportOptions) -> Metri
     found = list(dict.fromkeys(name for result in results for name in result.metrics))
     for option, names in (("metrics", options.metrics), ("better", options.better), ("weights", options.weights)):
         _require_known(option, names, found)
-    directions = {**_recorded(results), **options.better}
+    directions: dict[str, Direction] = {**_recorded(results), **options.better}
     for name, direction in directions.items():
         if direction not in ("lower", "higher"):
             raise ConfigError(f"better: '{name}' is '{direction}'; say lower or higher")

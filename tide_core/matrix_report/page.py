@@ -9,7 +9,7 @@ from typing import Any
 from ..html_pages import filled
 from .comparing import Effect
 from .drilldown import cell_details, curves
-from .markdown import mean_text, rank_order, rank_row, ranking_lines
+from .markdown import mean_text, rank_order, rank_row, ranking_lines, unranked
 from .options import Axes
 from .readings import setting_of, without
 from .report import MetricReport, Report
@@ -164,7 +164,7 @@ def _effect(effect: Effect, scale: float) -> dict[str, Any]:
 
 def _ranks(metric: MetricReport) -> dict[str, Any]:
     found = metric.ranking
-    left_out = [[setting_text(setting), why] for setting, why in (found.left_out or {}).items()]
+    left_out = unranked(found)
     if found.ranks is None:
         return {"lines": [f"Not ranked: {found.reason}."], "columns": [], "rows": [], "leftOut": left_out}
     return {

@@ -6,12 +6,13 @@ K objectives, M settings, B replicates, S seeds, n documents. Rank 1 is best; ti
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .complete import complete
 from .options import Axes, Direction, ReportOptions
 from .readings import Missing, Reading, Readings, Setting, natural, without
 from .resampling import ENOUGH_SEEDS, draws
@@ -35,8 +36,8 @@ class Ranking:
     """Ranks of objectives in settings.
 
     ranks: [K, M]; mean, span: mean rank of each objective, and its percentile interval. w: Kendall's coefficient of
-    concordance. agreements: among all pairs of settings, and among those that differ in one axis. left_out: settings in
-    which some objective has no number, and why. reason: why nothing can be ranked, then all else is empty.
+    concordance. agreements: among all pairs of settings, and among those that differ in one axis. left_out, dropped:
+    settings and objectives without which the table is complete, and what they lack. reason: why nothing can be ranked.
     """
 
     objectives: tuple[str, ...] = ()
@@ -47,33 +48,49 @@ class Ranking:
     w: float | None = None
     agreements: tuple[Agreement, ...] = ()
     seeds_resampled: bool = True
-    left_out: Mapping[Setting, str] | None = None
+    left_out: Mapping[Setting, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
 
 
 def ranking(readings: Readings, axes: Axes, baseline: str, better: Direction, options: ReportOptions) -> Ranking:
-    """Return the ranks of the objectives, the baseline among them, in the settings where all have numbers."""
-    objectives = tuple(dict.fromkeys(objective for objective, *_ in readings.found))
+    """Return the ranks of the objectives, the baseline among them, over as much as makes a complete table."""
+    objectives = list(dict.fromkeys(objective for objective, *_ in readings.found))
     settings = list(dict.fromkeys(setting for objective, setting, _ in readings.found if objective != baseline))
+    known = {
+        (objective, setting): _by_seed(readings, axes, objective, setting, objective == baseline)
+        for objective in objectives
+        for setting in settings
+    }
+    absent = {pair for pair, found in known.items() if not found}
+    kept, complete_settings = complete(objectives, settings, absent, baseline)
+    dropped = {
+        objective: f"no number in {sum((objective, one) in absent for one in settings)} of {len(settings)} settings"
+        for objective in objectives
+        if objective not in kept
+    }
+    left_out = {
+        setting: f"no number for {', '.join(one for one in objectives if (one, setting) in absent)}"
+        for setting in settings
+        if setting not in complete_settings
+    }
     sign = -1.0 if better == "higher" else 1.0
     tables: dict[Setting, Array] = {}
-    left_out: dict[Setting, str] = {}
-    for setting in settings:
-        found = _table(readings, axes, baseline, objectives, setting)
+    for setting in complete_settings:
+        found = _table([known[objective, setting] for objective in kept])
         if isinstance(found, str):
             left_out[setting] = found
         else:
             tables[setting] = sign * found
-    if len(objectives) < 2 or not tables:
-        reason = "there is one objective" if len(objectives) < 2 else "no setting has a number for every objective"
-        return Ranking(left_out=left_out, reason=reason)
-    return _ranked(objectives, tables, left_out, options)
+    if len(kept) < 2 or not tables:
+        reason = "fewer than two objectives have numbers in the same setting"
+        return Ranking(left_out=left_out, dropped=dropped, reason=reason)
+    return replace(_ranked(tuple(kept), tables, options), left_out=left_out, dropped=dropped)
 
 
 def _ranked(
     objectives: tuple[str, ...],
     tables: Mapping[Setting, Array],
-    left_out: Mapping[Setting, str],
     options: ReportOptions,
 ) -> Ranking:
     settings = tuple(tables)
@@ -90,20 +107,15 @@ def _ranked(
         w=concordance(ranks) if len(settings) > 1 else None,
         agreements=tuple(_agreements(settings, ranks, drawn_ranks)),
         seeds_resampled=all(table.shape[1] >= ENOUGH_SEEDS for table in tables.values()),
-        left_out=left_out,
     )
 
 
-def _table(readings: Readings, axes: Axes, baseline: str, objectives: Sequence[str], setting: Setting) -> Array | str:
+def _table(rows: Sequence[Mapping[str, Reading]]) -> Array | str:
     """Return the numbers [K, S, n] of a setting, over the seeds that all objectives have, or why there are none."""
-    rows = {objective: _by_seed(readings, axes, objective, setting, objective == baseline) for objective in objectives}
-    absent = [objective for objective, found in rows.items() if not found]
-    if absent:
-        return f"no number for {', '.join(absent)}"
-    seeds = sorted(set.intersection(*(set(found) for found in rows.values())), key=natural)
+    seeds = sorted(set.intersection(*(set(found) for found in rows)), key=natural)
     if not seeds:
         return "no seed has a number for every objective"
-    picked = [[rows[objective][seed] for seed in seeds] for objective in objectives]
+    picked = [[row[seed] for seed in seeds] for row in rows]
     examples = [[one.examples for one in row if one.examples is not None] for row in picked]
     if any(len(row) < len(seeds) for row in examples):
         return np.array([[[one.value] for one in row] for row in picked])

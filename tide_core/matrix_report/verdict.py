@@ -57,7 +57,7 @@ def verdict(objective: str, effects: Sequence[Effect], axes: Axes) -> Verdict:
 
 def headline(effects: Sequence[Effect]) -> str:
     """Return the sentence that answers whether the objective generalises over the settings of this matrix."""
-    count = {outcome: sum(one.outcome == outcome for one in effects) for outcome, _ in GROUPS}
+    count: dict[Outcome, int] = {outcome: sum(one.outcome == outcome for one in effects) for outcome, _ in GROUPS}
     whole = len(effects)
     told = ", ".join(f"{words} in {count[outcome]}" for outcome, words in GROUPS if count[outcome])
     return f"{_judgement(count, whole)} Of {whole} {'setting' if whole == 1 else 'settings'}: {told}."
