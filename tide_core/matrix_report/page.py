@@ -77,7 +77,7 @@ def _settings(report: Report) -> list[dict[str, Any]]:
 
 
 def _metric(report: Report, metric: MetricReport) -> dict[str, Any]:
-    scale = max((abs(one.gain) for one in metric.effects), default=0.0)
+    scale = max((_farthest(one) for one in metric.effects), default=0.0)
     places = {(one.objective, one.setting): index for index, one in enumerate(metric.effects)}
     weighing = f" Documents are weighed by {metric.weights}." if metric.weights else ""
     return {
@@ -136,6 +136,12 @@ def _of(labels: Mapping[str, Sequence[str]], axis: str) -> list[str]:
 
 def _setting(axes: Axes, labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((axis, labels[axis]) for axis in axes.setting)
+
+
+def _farthest(effect: Effect) -> float:
+    """Return the farthest end of an interval from 0, so that what may be noise is pale."""
+    found = effect.interval
+    return 0.0 if found is None else max(abs(end) for end in (found.value, found.low, found.high) if end is not None)
 
 
 def _effect(effect: Effect, scale: float) -> dict[str, Any]:
