@@ -15,7 +15,7 @@ from tide_core.blame import Describe, blame
 from tide_core.data import Pairing, PreparedData, prepare_pairings
 from tide_core.devices import device_named
 from tide_core.distillation import Distillation
-from tide_core.method import Lesson, Method, terms_of
+from tide_core.method import Lesson, Method, RecordedTeacher, terms_of
 from tide_core.parallel import Engine
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
@@ -188,12 +188,18 @@ def compile_layers(denoiser: Denoiser) -> None:
 
 
 def load_distillation(
-    config: RunConfig, device: torch.device, tokenizers: Sequence[Tokenizers], describe: Describe
+    config: RunConfig,
+    device: torch.device,
+    tokenizers: Sequence[Tokenizers],
+    describe: Describe,
+    recorded: Sequence[RecordedTeacher | None] = (),
 ) -> Distillation:
-    """Load student and teachers and put them together with the method."""
+    """Load student and teachers and put them together with the method; ``recorded`` teachers stand in for models."""
     torch.manual_seed(config.training.seed)
+    views = config.lessons()
     lessons = [
-        load_lesson(view, device, one, describe) for view, one in zip(config.lessons(), tokenizers, strict=False)
+        load_lesson(view, device, one, describe, teacher)
+        for view, one, teacher in zip(views, tokenizers, recorded or [None] * len(views), strict=False)
     ]
     student = load_model(config, "student", device, describe)
     method = method_of(config, lessons, describe)
@@ -202,10 +208,16 @@ def load_distillation(
     return module.to(device)
 
 
-def load_lesson(config: RunConfig, device: torch.device, tokenizers: Tokenizers, describe: Describe) -> Lesson:
-    """Load the one teacher of ``config`` and put it together with what it needs."""
+def load_lesson(
+    config: RunConfig,
+    device: torch.device,
+    tokenizers: Tokenizers,
+    describe: Describe,
+    recorded: RecordedTeacher | None = None,
+) -> Lesson:
+    """Load the one teacher of ``config``, unless its answers are ``recorded``, and put it together with what it needs."""
     return Lesson(
-        teacher=load_model(config, "teacher", device, describe),
+        teacher=recorded or load_model(config, "teacher", device, describe),
         view=config.teacher_view,
         interpolation=config.interpolation,
         columns=tokenizers.columns,

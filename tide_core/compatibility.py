@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from tide_specs import Component, Mix
 
+from .compatibility_cache import cache_problems
 from .compatibility_models import model_problems
 from .problems import Problem, RunFileError
 from .registry import Registry
@@ -302,4 +303,5 @@ RULES: tuple[Callable[[Checker], Iterator[Problem]], ...] = (
     terms,
     warm_up,
     model_problems,
+    cache_problems,
 )

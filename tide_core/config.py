@@ -16,11 +16,11 @@ from .config_errors import explain_all
 from .overrides import apply_override
 from .problems import Problem, RunFileError
 from .registry import Registry
-from .run_schema import COMPONENT_FIELDS, LESSON_FIELDS, RunConfig, build_run_model, section_defaults
+from .run_schema import COMPONENT_FIELDS, LESSON_FIELDS, SHORTHANDS, RunConfig, build_run_model, section_defaults
 from .yaml_source import Place, Source, path_text, read_source
 
 PATH_FIELDS = frozenset(
-    {"path", "paths", "file", "files", "evaluation_path", "model", "tokenizer", "tokenizer_from", "config"}
+    {"path", "paths", "file", "files", "evaluation_path", "model", "tokenizer", "tokenizer_from", "config", "cache"}
 )
 """Options of components that may name something beside the run file."""
 
@@ -76,6 +76,7 @@ def load_record(
 def validate_run(source: Source, registry: Registry) -> RunConfig:
     """Return the run that ``source.data`` describes; raises ``RunFileError`` with every problem."""
     model = build_run_model(registry)
+    _name_shorthands(source.data)
     try:
         config = model.model_validate(source.data)
     except ValidationError as error:
@@ -85,6 +86,17 @@ def validate_run(source: Source, registry: Registry) -> RunConfig:
     if misread:
         raise RunFileError(misread)
     return config
+
+
+def _name_shorthands(data: dict[str, Any]) -> None:
+    """Write out what names no component: ``teacher: {cache: DIR}`` means ``cached``; also in entries of ``teachers``."""
+    teachers = data.get("teachers")
+    for sections in (data, *(teachers if isinstance(teachers, list) else ())):
+        for field in sections.keys() & COMPONENT_FIELDS.keys() if isinstance(sections, dict) else ():
+            option, name = SHORTHANDS.get(COMPONENT_FIELDS[field], ("", ""))
+            component = sections[field]
+            if isinstance(component, dict) and option in component and "name" not in component:
+                sections[field] = {"name": name, **component}
 
 
 def _misread(place: Place, given: Any, taken: Any, source: Source) -> Iterator[Problem]:

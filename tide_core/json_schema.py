@@ -15,7 +15,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 from tide_specs import Component
 
 from .registry import Registry
-from .run_schema import COMPONENT_FIELDS, LISTS, OPTIONAL, Lesson, RunConfig
+from .run_schema import COMPONENT_FIELDS, LISTS, OPTIONAL, SHORTHANDS, Lesson, RunConfig
 from .settings import Settings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -99,12 +99,16 @@ def _kind_schema(kind: str, registry: Registry, definitions: Schema, *, optional
         cases.append({"if": condition, "then": {"$ref": f"#/$defs/{key}"}})
     names = {"enum": list(classes), "enumDescriptions": [registry.summary(cls) for cls in classes.values()]}
     bare = [name for name, cls in classes.items() if not any(f.is_required() for f in cls.model_fields.values())]
-    mapping: Schema = {"required": ["name"], "properties": {"name": names}}
+    mapping: Schema = {"required": ["name"], "properties": {"name": names}, **({"allOf": cases} if cases else {})}
+    option, meant = SHORTHANDS.get(kind, ("", ""))
+    if meant in classes:
+        unnamed = {"required": [option], "not": {"required": ["name"]}}
+        mapping = {"if": unnamed, "then": {"$ref": f"#/$defs/{kind}.{meant}"}, "else": mapping}
     return {
         "type": ["string", "object", *(["null"] if optional else [])],
         "if": {"type": "string"},
         "then": {"enum": bare},
-        "else": {"if": {"type": "object"}, "then": {**mapping, **({"allOf": cases} if cases else {})}},
+        "else": {"if": {"type": "object"}, "then": mapping},
     }
 
 

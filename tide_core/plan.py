@@ -26,7 +26,8 @@ BACKWARD = 2.0
 class ModelCost:
     """One model. ``known`` is false where the architecture cannot tell its sizes; the numbers are then 0.
 
-    flops: of one optimizer step, backward pass included for the student.
+    flops: of one optimizer step, backward pass included for the student. loads: false for a teacher whose answers were
+    written down: it costs neither memory nor arithmetic.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModelCost:
     parameters: int
     trainable: int
     flops: float
+    loads: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,8 @@ def _teacher_cost(config: RunConfig, rows: int, masked: float, describe: Describ
         passes = teacher_passes(config.teacher_view)
     with blame(teacher, "in plan()", describe):
         sizes = dict(teacher.plan())
+    if teacher.cache_path is not None:
+        return _recorded_cost(teacher, sizes), 0
     # The same text in the teacher's tokens: about as many as the student's, unless the file says otherwise.
     length = data.teacher_max_length or data.max_length
     # Passes that follow each other share nothing, and each but the last reaches the head once more, to draw tokens.
@@ -210,6 +214,19 @@ def _cost(
     )
 
 
+def _recorded_cost(teacher: Architecture, sizes: Mapping[str, Any]) -> ModelCost:
+    parameters = int(sizes.get("parameters", 0))
+    return ModelCost(
+        name=teacher.name,
+        form=teacher.denoiser_form,
+        known=True,
+        parameters=parameters,
+        trainable=0,
+        flops=0.0,
+        loads=False,
+    )
+
+
 def _memory(
     config: RunConfig, student: ModelCost, teachers: Sequence[ModelCost], sizes: Mapping[str, Any]
 ) -> dict[str, float]:
@@ -227,7 +244,8 @@ def _memory(
         # Student's logits, teacher's, and a gradient; never more than the positions that there are.
         "head slices (logits, float32)": 3 * 4.0 * min(training.slice_elements, logits),
     }
-    if teachers:
-        whose = "teacher weights" if len(teachers) == 1 else f"weights of {len(teachers)} teachers"
-        memory[whose] = float(width) * sum(teacher.parameters for teacher in teachers)
+    loaded = [teacher.parameters for teacher in teachers if teacher.loads]
+    if loaded:
+        whose = "teacher weights" if len(loaded) == 1 else f"weights of {len(loaded)} teachers"
+        memory[whose] = float(width) * sum(loaded)
     return memory

@@ -38,6 +38,8 @@ from tide_core.loop import Loop, inner
 from tide_core.model_card import write_model_card
 from tide_core.observing import Observers
 from tide_core.parallel import Engine, build_engine
+from tide_core.recording.identity import noise_draws
+from tide_core.recording.reading import cached_teachers
 from tide_core.registry import Registry
 from tide_core.resume import find_checkpoint, require_same_work
 from tide_core.run_records import component_records, run_facts
@@ -87,8 +89,9 @@ def run(
     accelerator = build_accelerator(config)
     tokenizers = load_all_tokenizers(config, describe)
     inputs = _prepare(config, tokenizers, describe, progress if accelerator.is_main_process else None)
+    recorded = cached_teachers(config, tokenizers, inputs.train, describe)
 
-    module = load_distillation(config, accelerator.device, tokenizers, describe)
+    module = load_distillation(config, accelerator.device, tokenizers, describe, recorded)
     engine = build_engine(accelerator, module, config.training)
     observers = Observers(_observers(config, registry), describe, enabled=accelerator.is_main_process)
     seats = _seats(config, inputs, tokenizers, module, accelerator, registry)
@@ -153,7 +156,7 @@ def _feeder(config: RunConfig, data: PreparedData, share: Share, module: Distill
         module,
         seed=training.seed,
         last_step=training.steps,
-        noise_draws=training.noise_draws,
+        noise_draws=noise_draws(config),
     )
 
 

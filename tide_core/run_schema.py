@@ -48,6 +48,10 @@ COMPONENT_FIELDS = {
 """Field of a run -> kind of the component, or of the components, that it holds."""
 LISTS = frozenset({"losses", "evaluation", "observers"})
 OPTIONAL = frozenset({"teacher", "sampler"})
+CACHED = "cached"
+"""Name of the architecture of a teacher whose answers were written down."""
+SHORTHANDS = {"architecture": ("cache", CACHED)}
+"""Kind -> (option, name): a mapping without ``name`` that has the option means the component of that name."""
 LESSON_FIELDS = ("teacher", "alignment", "interpolation", "teacher_view", "weighting", "losses")
 """Sections that each entry of ``teachers`` has for itself."""
 

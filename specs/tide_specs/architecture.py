@@ -45,6 +45,11 @@ class Architecture(Component):
         """Rows are filled with end-of-turn tokens up to a multiple of this (the block size of a block form)."""
         return 1
 
+    @property
+    def cache_path(self) -> str | None:
+        """Directory of a teacher cache that stands in for the model, which then never loads; ``None``: a model loads."""
+        return None
+
     def check(self, *, trust_remote_code: bool) -> None:
         """Look at the files that ``load`` will read, without reading weights; called before anything loads.
 

@@ -53,6 +53,7 @@ GEMMA = {
     "moe_intermediate_size": 8,
 }
 OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "architecture/cached": [{"cache": str(DATA / "teacher-cache")}],
     "architecture/diffusion_gemma": [
         {"config": {"text_config": GEMMA, "canvas_length": 4}, "tokenizer_from": TOKENIZER},
     ],

@@ -23,6 +23,7 @@ COMMANDS = {
     "convert": ("tide_core.cli.convert", "Make a diffusion student out of a pretrained model."),
     "schema": ("tide_core.cli.schema", "Print the JSON Schema of run files, for editors."),
     "plugin": ("tide_core.cli.plugin", "Write, check and list plugins."),
+    "cache": ("tide_core.cli.cache", "Keep a teacher's answers on disk for many runs."),
     "align": ("tide_core.cli.align", "Report how well two tokenizers align."),
     "generate": ("tide_core.cli.generate", "Let a trained student write text."),
     "bench": ("tide_core.cli.bench", "Measure what generation costs, models side by side."),

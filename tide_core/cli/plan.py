@@ -76,7 +76,7 @@ def print_plan(plan: RunPlan) -> None:
 def _numbers(role: str, cost: ModelCost) -> tuple[str, str, str]:
     if not cost.known:
         return ("unknown", "unknown", "unknown")
-    trainable = quantity(cost.trainable) if role == "student" else "frozen"
+    trainable = quantity(cost.trainable) if role == "student" else "frozen" if cost.loads else "on disk"
     return (quantity(cost.parameters), trainable, quantity(cost.flops))
 
 

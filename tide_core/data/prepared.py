@@ -73,6 +73,13 @@ class PreparedData:
         """Return the rows at ``indices`` (0 to ``len(self)`` - 1), in that order, as a teacher pairs them."""
         return [self._row(int(index), teacher) for index in indices]
 
+    def samples(self) -> NDArray[np.int64]:
+        """[rows] identity of each row, rising, which seeds its noise."""
+        if self._packed is not None:
+            return np.arange(len(self._packed), dtype=np.int64)
+        samples = self._stores[0].samples()
+        return samples if self._places is None else samples[self._places[0]]
+
     def lengths(self) -> NDArray[np.int64]:
         """[rows] student tokens of each row."""
         lengths = self._example_lengths("student", 0)

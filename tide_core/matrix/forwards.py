@@ -12,6 +12,8 @@ def forwards(config: RunConfig) -> tuple[int, int]:
     passes = sum(
         teacher_passes(view.teacher_view)
         for view in config.lessons()
-        if any(loss.compares != "student" for loss in view.losses)
+        if view.teacher is not None
+        and view.teacher.cache_path is None
+        and any(loss.compares != "student" for loss in view.losses)
     )
     return batches * passes, batches

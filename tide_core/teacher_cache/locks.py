@@ -30,6 +30,15 @@ def lock_writer(path: Path, writer: int, writers: int) -> FileLock:
     return lock
 
 
+def being_written(path: Path) -> bool:
+    """Whether some process has the cache open for writing."""
+    try:
+        with all_writers(path):
+            return False
+    except DataError:
+        return True
+
+
 @contextmanager
 def all_writers(path: Path) -> Generator[None]:
     """Keep everybody from writing. Raises ``DataError`` when somebody does."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tide_specs import Architecture, hookimpl
 
+from .cached import Cached
 from .diffusion_gemma import DiffusionGemma
 from .dit import Dit
 from .huggingface import HuggingFace
@@ -14,4 +15,4 @@ from .huggingface import HuggingFace
 @hookimpl
 def tide_architectures() -> Sequence[type[Architecture]]:
     """Contribute the bundled architectures."""
-    return [DiffusionGemma, Dit, HuggingFace]
+    return [Cached, DiffusionGemma, Dit, HuggingFace]
