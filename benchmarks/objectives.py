@@ -29,26 +29,33 @@ OBJECTIVES = {
     "tide_cross": "[cross_entropy, {name: reverse_calm, temperature: 2}]",
     "tide_cross_corrected": "[cross_entropy, {name: bernoulli_kl, direction: forward, temperature: 1, weight: 3}]",
     "forward_kl": "[cross_entropy, {name: forward_kl, temperature: 2, weight: 3}]",
+    "projected_kl": "[cross_entropy, {name: projected_kl, weight: 3}]",
+    "projected_kl_uncorrected": "[cross_entropy, {name: projected_kl, weight: 3}]",
+    "minimum_edit": "[cross_entropy, {name: projected_kl, weight: 3}]",
+    "uld": "[cross_entropy, {name: uld, weight: 3}]",
+    "multi_resolution": "[cross_entropy, {name: multi_resolution_calm, objective: bernoulli_kl, direction: forward, temperature: 1, weight: 3}]",
 }
 BASELINE = "cross_entropy"
-TOKEN_BY_TOKEN = frozenset({"forward_kl"})
-"""Objectives that compare whole distributions, and so need one vocabulary."""
+ALIGNMENTS = {
+    "forward_kl": "shared_vocabulary",
+    "projected_kl": "vocabulary_projection",
+    "projected_kl_uncorrected": "{name: vocabulary_projection, correct_undershoot: false}",
+    "minimum_edit": "minimum_edit",
+    "uld": "ranked",
+}
+"""Of the objectives that need more than chunks."""
+CHUNKS = ("cross_entropy", "tide_cross", "tide_cross_corrected")
 
 
 @dataclass(frozen=True)
 class Regime:
-    """``examples``: functions to learn from; ``steps`` of the optimizer; ``settings``: what differs from the demo."""
+    """``examples``: functions to learn from; ``steps`` of the optimizer; ``settings``: what differs from the demo; which
+    objectives are compared."""
 
     examples: int
     steps: int
     settings: tuple[str, ...] = ()
-    one_vocabulary: bool = False
-
-    def objectives(self) -> list[str]:
-        return [name for name in OBJECTIVES if self.one_vocabulary or name not in TOKEN_BY_TOKEN]
-
-    def alignment(self, objective: str) -> str:
-        return "shared_vocabulary" if objective in TOKEN_BY_TOKEN else "byte_chunks"
+    objectives: tuple[str, ...] = CHUNKS
 
 
 BOTH_WAYS = ("student.form=bidirectional", "student.block_size=null")
@@ -59,8 +66,8 @@ REGIMES = {
     "little data": Regime(400, 150),
     "few steps": Regime(8000, 50),
     "many passes": Regime(400, 400),
-    "many passes, both ways": Regime(400, 400, BOTH_WAYS),
-    "many passes, both ways, one vocabulary": Regime(400, 400, (*BOTH_WAYS, *ONE_VOCABULARY), one_vocabulary=True),
+    "many passes, both ways": Regime(400, 400, BOTH_WAYS, tuple(name for name in OBJECTIVES if name != "forward_kl")),
+    "many passes, both ways, one vocabulary": Regime(400, 400, (*BOTH_WAYS, *ONE_VOCABULARY), (*CHUNKS, "forward_kl")),
 }
 
 
@@ -89,7 +96,7 @@ class Cell:
         settings = [
             *regime.settings,
             f"losses={OBJECTIVES[self.objective]}",
-            f"alignment={regime.alignment(self.objective)}",
+            f"alignment={ALIGNMENTS.get(self.objective, 'byte_chunks')}",
             f"data.max_examples={regime.examples}",
             f"training.steps={regime.steps}",
             f"training.seed={self.seed}",
@@ -140,13 +147,14 @@ def rows(cells: Iterable[Cell]) -> Iterator[dict[str, object]]:
             }
 
 
-def others(regimes: Sequence[str]) -> Iterator[dict[str, object]]:
-    """Rows on record of regimes that were not asked for: they stay as they are."""
+def others(cells: Sequence[Cell]) -> Iterator[dict[str, object]]:
+    """Rows on record of regimes and objectives that were not asked for: they stay as they are."""
+    asked = {(cell.regime, cell.objective) for cell in cells}
     if CSV.exists():
         with CSV.open(newline="") as file:
-            yield from (
-                row for row in csv.DictReader(file) if row["regime"] in REGIMES and row["regime"] not in regimes
-            )
+            for row in csv.DictReader(file):
+                if row["regime"] in REGIMES and (row["regime"], row["objective"]) not in asked:
+                    yield row
 
 
 def paired(table: Sequence[dict[str, object]], regime: str, objective: str, metric: str) -> list[float]:
@@ -172,7 +180,7 @@ def markdown(table: Sequence[dict[str, object]]) -> Iterator[str]:
         yield f"## {regime}: {its.examples:,} functions, {its.steps} steps\n"
         yield "| objective | bits per byte (mean, sd) | against cross-entropy (95 % interval) | KL to the teacher | seeds |"
         yield "|---|---|---|---|---|"
-        for objective in its.objectives():
+        for objective in its.objectives:
             values = [float(str(r["bits_per_byte"])) for r in here if r["objective"] == objective]
             if values:
                 yield _line(table, regime, objective, values, here)
@@ -226,11 +234,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--regimes", nargs="*", default=list(REGIMES), choices=list(REGIMES))
+    parser.add_argument("--objectives", nargs="*", default=list(OBJECTIVES), choices=list(OBJECTIVES))
     arguments = parser.parse_args()
     grid = itertools.product(arguments.regimes, range(arguments.seeds))
-    cells = [Cell(regime, objective, seed) for regime, seed in grid for objective in REGIMES[regime].objectives()]
+    cells = [
+        Cell(regime, objective, seed)
+        for regime, seed in grid
+        for objective in REGIMES[regime].objectives
+        if objective in arguments.objectives
+    ]
     run_all(cells, arguments.parallel)
-    table = sorted([*others(arguments.regimes), *rows(cells)], key=lambda row: list(REGIMES).index(str(row["regime"])))
+    table = sorted([*others(cells), *rows(cells)], key=lambda row: list(REGIMES).index(str(row["regime"])))
     ASSETS.mkdir(parents=True, exist_ok=True)
     with CSV.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(table[0]))
