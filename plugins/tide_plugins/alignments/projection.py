@@ -108,13 +108,13 @@ class ProjectionBridge(VocabularyBridge):
         """Student log-probabilities [c, V_S] and projected probabilities [c, K] -> log-probabilities [c, K]."""
         named = teacher[:, :-1] > 0
         own = torch.where(named, log_p, NEVER)
-        compared = torch.cat([own, torch.where(named, FLOOR, log_p).logsumexp(1, keepdim=True)], 1)
-        if self.tail == "compared" and plan.silent:
-            return compared
-        left_out = _without_tail(log_p, own, named, teacher)
         if self.tail == "left_out":
-            return left_out
-        return torch.where((plan.text & ~named).any(1, keepdim=True), compared, left_out)
+            return _without_tail(log_p, own, named, teacher)
+        compared = torch.cat([own, torch.where(named, FLOOR, log_p).logsumexp(1, keepdim=True)], 1)
+        if plan.silent:
+            return compared
+        speaks = (plan.text & ~named).any(1, keepdim=True)
+        return torch.where(speaks, compared, _without_tail(log_p, own, named, teacher))
 
 
 def _without_tail(log_p: Tensor, own: Tensor, named: Tensor, teacher: Tensor) -> Tensor:

@@ -56,12 +56,12 @@ with warnings.catch_warnings():
 
         def per_start(self, student: Tensor, teacher: Tensor, at: StartContext) -> Tensor:
             """Log-probabilities and probabilities [c, K] -> divergences [c], in nats."""
-            from .outcome_divergences import forward_kl, log_mixed, reverse_kl, tempered
+            from .outcome_divergences import forward_kl, moved, reverse_kl, tempered
 
-            log_p, log_q = tempered(student, teacher.detach(), self.temperature)
+            log_p, q = tempered(student, teacher.detach(), self.temperature)
             if self.interpolated:
-                log_q = log_mixed(log_p, log_q, at.interpolation)
-            found = forward_kl(log_q, log_p) if self.direction == "forward" else reverse_kl(log_p, log_q)
+                q = moved(log_p, q, at.interpolation)
+            found = forward_kl(q, log_p) if self.direction == "forward" else reverse_kl(log_p, q)
             return found * self.temperature**2
 
         def conflicts(self, mix: Mix) -> Iterable[str]:
