@@ -5,7 +5,7 @@ L tokens of a row, V views (passes of the teacher), b block length, H hidden siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from tide_specs import Architecture, Component, NoiseSchedule, SequentialTeacher
 from .blame import Describe, blame
 from .registry import Registry
 from .run_schema import RunConfig
+
+Sizes = Callable[[Architecture], Mapping[str, Any]]
 
 ACTIVATION_BYTES = 34
 """Bytes kept for the backward pass per position, unit of width and layer in 16 bit, attention scores not among them
@@ -85,10 +87,15 @@ class RunPlan:
         return sum(self.memory.values())
 
 
-def plan_run(config: RunConfig, registry: Registry) -> RunPlan:
+def ask(model: Architecture) -> Mapping[str, Any]:
+    """Return what an architecture says of its sizes."""
+    return model.plan()
+
+
+def plan_run(config: RunConfig, registry: Registry, sizes_of: Sizes = ask) -> RunPlan:
     """Estimate a run's cost from what its architectures say of themselves.
 
-    Raises ``PluginError`` naming the component that fails to say it.
+    ``sizes_of`` asks them; whoever plans many runs of the same models need not ask each time. Raises ``PluginError`` naming the component that fails to say it.
     """
 
     def describe(component: Component) -> str:
@@ -99,7 +106,7 @@ def plan_run(config: RunConfig, registry: Registry) -> RunPlan:
     with blame(config.schedule, "in alpha()", describe):
         masked = masked_share(config.schedule)
     with blame(config.student, "in plan()", describe):
-        sizes = dict(config.student.plan())
+        sizes = dict(sizes_of(config.student))
     student = _cost(
         config.student,
         sizes,
@@ -110,7 +117,7 @@ def plan_run(config: RunConfig, registry: Registry) -> RunPlan:
         factor=1 + BACKWARD + (1.0 if training.gradient_checkpointing else 0.0),
         head_factor=1 + BACKWARD,
     )
-    taught = [_teacher_cost(view, rows, masked, describe) for view in config.lessons()]
+    taught = [_teacher_cost(view, rows, masked, describe, sizes_of) for view in config.lessons()]
     teachers = tuple(cost for cost, _ in taught)
     return RunPlan(
         student=student,
@@ -123,14 +130,16 @@ def plan_run(config: RunConfig, registry: Registry) -> RunPlan:
     )
 
 
-def _teacher_cost(config: RunConfig, rows: int, masked: float, describe: Describe) -> tuple[ModelCost, int]:
+def _teacher_cost(
+    config: RunConfig, rows: int, masked: float, describe: Describe, sizes_of: Sizes
+) -> tuple[ModelCost, int]:
     """Return what the one teacher of ``config`` costs, and its passes over a batch."""
     teacher, data = config.teacher, config.data
     assert teacher is not None
     with blame(config.teacher_view, "in passes()", describe):
         passes = teacher_passes(config.teacher_view)
     with blame(teacher, "in plan()", describe):
-        sizes = dict(teacher.plan())
+        sizes = dict(sizes_of(teacher))
     if teacher.cache_path is not None:
         return _recorded_cost(teacher, sizes), 0
     # The same text in the teacher's tokens: about as many as the student's, unless the file says otherwise.
@@ -140,6 +149,15 @@ def _teacher_cost(config: RunConfig, rows: int, masked: float, describe: Describ
     head = 2 if turns > 1 else 1
     cost = _cost(teacher, sizes, rows=rows, length=length, masked=masked, passes=passes, factor=turns, head_factor=head)
     return cost, passes * turns
+
+
+def teacher_forwards(config: RunConfig) -> int:
+    """Return how often the one teacher of ``config`` runs over a batch: never where its answers are recorded."""
+    assert config.teacher is not None
+    if config.teacher.cache_path is not None:
+        return 0
+    view = config.teacher_view
+    return teacher_passes(view) * (view.sub_steps if isinstance(view, SequentialTeacherView) else 1)
 
 
 def positions(form: str, length: int, passes: int = 1) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tide_core.matrix.definition import load_matrix
+from tide_core.matrix.plan import plan_matrix
 from tide_core.problems import RunFileError
 from tide_specs import ConfigError
 
@@ -247,6 +248,14 @@ def test_the_plan_counts_cells_and_passes_and_groups_what_is_impossible(tide, lo
     assert rows["student forwards"].strip() == "1,200"
     assert "on 2 workers (at flops_per_second: 1e+09)" in rows["hours"]
     assert not Path("runs").exists()
+
+
+def test_each_model_is_asked_for_its_sizes_once(load, toys, monkeypatch):
+    model, asked = toys.find("architecture", "toy_model"), []
+    own = model.plan
+    monkeypatch.setattr(model, "plan", lambda self: asked.append(self.parameters) or own(self))
+    plan_matrix(load(SEEDS + "  student.parameters: [10, 20]\n"), toys)
+    assert sorted(asked) == [10, 20, 4_000_000]
 
 
 def test_without_a_speed_the_hours_are_unknown(tide, load):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+from filelock import FileLock
 
 from tide_core.matrix.recording import measured, read_events, seconds_of_parts
 
@@ -49,3 +54,18 @@ def test_a_half_written_line_is_no_event(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text(json.dumps(EVENTS[0]) + '\n{"event": "metr')
     assert read_events(tmp_path) == EVENTS[:1]
     assert read_events(tmp_path / "absent") == []
+
+
+def test_a_second_process_waits_and_takes_over_what_the_first_one_finished(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text('{"identity": "same"}')
+    (tmp_path / ".pid").write_text("process 1 on this machine")
+    lock = FileLock(tmp_path / ".lock")
+    with lock:
+        command = [sys.executable, "-m", "tide_core.matrix.cell_process", str(tmp_path)]
+        second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None
+        assert second.stderr.readline() == "waiting for process 1 on this machine\n"
+        time.sleep(0.2)
+        assert second.poll() is None
+        (tmp_path / "result.json").write_text('{"identity": "same"}')
+    assert second.wait(120) == 0, "nothing else of the job was needed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tide_core.plan import teacher_passes
+from tide_core.plan import teacher_forwards
 from tide_core.run_schema import RunConfig
 
 
@@ -10,7 +10,7 @@ def forwards(config: RunConfig) -> tuple[int, int]:
     """Return the passes of teacher and student: of one process, over micro-batches, evaluation not counted."""
     batches = config.training.steps * config.training.accumulate
     passes = sum(
-        teacher_passes(view.teacher_view)
+        teacher_forwards(view)
         for view in config.lessons()
         if view.teacher is not None
         and view.teacher.cache_path is None

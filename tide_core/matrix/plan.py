@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tide_core.config import LoadedRun
-from tide_core.plan import RunPlan, plan_run
+from tide_core.plan import RunPlan, ask, plan_run
 from tide_core.registry import Registry
+from tide_specs import Architecture
 
 from .cells import Cell
 from .definition import LoadedMatrix
@@ -46,7 +49,8 @@ def plan_matrix(loaded: LoadedMatrix, registry: Registry) -> MatrixPlan:
     """Estimate what the cells that are possible and not finished cost. Raises what ``plan_run`` raises, located."""
     results = {result.cell: result for result in load_results(loaded.matrix)}
     possible = [cell for cell in loaded.matrix.cells if cell.possible]
-    plans = {cell.id: _plan(cell, registry) for cell in possible}
+    sizes_of = _Sizes()
+    plans = {cell.id: _plan(cell, registry, sizes_of) for cell in possible}
     todo = [cell for cell in possible if results[cell.id].status != "finished"]
     passes = [forwards(cell.config) for cell in todo]
     workers = max(1, min(loaded.options.workers, len(todo)))
@@ -68,9 +72,22 @@ def plan_matrix(loaded: LoadedMatrix, registry: Registry) -> MatrixPlan:
     )
 
 
-def _plan(cell: Cell, registry: Registry) -> RunPlan:
+def _plan(cell: Cell, registry: Registry, sizes_of: _Sizes) -> RunPlan:
     with LoadedRun(cell.config, cell.source).located():
-        return plan_run(cell.config, registry)
+        return plan_run(cell.config, registry, sizes_of)
+
+
+class _Sizes:
+    """Asks each architecture once, for it may have to build the model and read a tokenizer to answer."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[type[Architecture], str], Mapping[str, Any]] = {}
+
+    def __call__(self, model: Architecture) -> Mapping[str, Any]:
+        key = type(model), json.dumps(model.model_dump(mode="json"), sort_keys=True)
+        if key not in self._known:
+            self._known[key] = ask(model)
+        return self._known[key]
 
 
 def _grouped(cells: Sequence[Cell]) -> dict[str, list[str]]:
