@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tide_core import retention
+from tide_core.bench.measurement import measure
 from tide_core.bench.protocol import Row
 from tide_core.retention import Costs
 
@@ -15,7 +16,9 @@ ALONE = "evaluation=[{name: bits_per_byte, limit: 3, max_bytes: 120, forwards: 2
 QUICK = ("--retention", "--new-tokens", 8, "--repetitions", 1)
 
 
-def test_the_teacher_is_scored_as_it_scores_itself(tide, trained: Path) -> None:
+def test_the_teacher_is_scored_as_it_scores_itself(tide, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A process for each model, which `tide bench` is tested with, would take most of the time here.
+    monkeypatch.setattr(retention, "run_job", measure)
     both = "evaluation=[{name: bits_per_byte, limit: 3, max_bytes: 120, forwards: 2, score_teacher: true}, {name: teacher_divergence, limit: 2}]"
     code, out, err = tide("evaluate", trained, *QUICK, "--set", both, "--json")
     assert code == 0, err

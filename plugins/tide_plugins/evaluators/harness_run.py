@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -69,7 +69,8 @@ def _key(options: LmEval, tasks: Sequence[Prepared], student: Denoiser, context:
 
 def _restored(record: Mapping[str, Any], model: str) -> Evaluation:
     metrics = {name: Estimate(**estimate) for name, estimate in record["metrics"].items()}
-    found = Evaluation(**{**record, "metrics": metrics})
+    rest = {name: record[name] for name in ("tables", "per_example", "better")}
+    found = Evaluation(metrics=metrics, **rest)
     (row,) = found.tables["model"]
     if row["sha256"] != model:
         raise ConfigError(
@@ -117,7 +118,7 @@ def _evaluate(
 
 
 @contextlib.contextmanager
-def _untouched_randomness() -> Iterator[None]:
+def _untouched_randomness() -> Generator[None]:
     """Leave the global random generators, which training draws from, as they are."""
     held = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():

@@ -54,7 +54,7 @@ def _ours(name: str, data: str | None, shots: int | None) -> Prepared:
     raw = cast("dict[str, Any]", yaml.safe_load((FOLDER / f"{name.removeprefix('tide_')}.yaml").read_text("utf-8")))
     folder, names = raw.pop("folder"), raw.pop("dataset_name", [None])
     path, given = raw.pop("dataset_path"), raw.get("process_results", "")
-    spec = {**raw, **({} if shots is None else {"num_fewshot": shots})}
+    spec: dict[str, Any] = {**raw, **({} if shots is None else {"num_fewshot": shots})}
     if spec["num_fewshot"] and "fewshot_split" not in spec:
         spec["fewshot_split"] = "train"
     if not spec["num_fewshot"]:

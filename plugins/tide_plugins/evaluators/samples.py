@@ -176,7 +176,7 @@ def load_judge(architecture: Architecture, context: EvaluationContext) -> Denois
 
     role: Role = "teacher" if architecture.serves("teacher") is None else "student"
     dtype = torch.bfloat16 if context.device.type == "cuda" else torch.float32
-    runtime = Runtime(device=context.device, dtype=dtype, attention=Sdpa(), seed=context.seed)
+    runtime = Runtime(device=context.device, dtype=dtype, attention=Sdpa.model_validate({}), seed=context.seed)
     judge = architecture.load(role, runtime)
     judge.module.requires_grad_(False).eval()
     return judge
