@@ -13,7 +13,7 @@ from .common import console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from ..recording.building import Done
+    from ..recording.asking import Done
 
 EVERY = 10.0
 """Seconds between two plain lines."""

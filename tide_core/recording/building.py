@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from accelerate import Accelerator
-from numpy.typing import NDArray
 
 from tide_core.assembly import (
     Progress,
@@ -28,11 +21,9 @@ from tide_core.blame import Describe
 from tide_core.config import config_record
 from tide_core.data import PreparedData
 from tide_core.distillation import Distillation
-from tide_core.draws import SampleDraws
-from tide_core.feeder import joiners
 from tide_core.method import Lesson, Method, terms_of
-from tide_core.micro_batch import MicroBatch
-from tide_core.recording.answering import answer, records, weights_fingerprint
+from tide_core.recording.answering import weights_fingerprint
+from tide_core.recording.asking import Asker, Report
 from tide_core.recording.identity import record, run_identity
 from tide_core.recording.measuring import Measure, measure
 from tide_core.recording.needs import needed_top_k, obstacles
@@ -61,17 +52,6 @@ class Order:
     run_file: str = "RUN.yaml"
 
 
-@dataclass(frozen=True)
-class Done:
-    """How far the share of this process is: rows and student tokens, of how many, after how many seconds."""
-
-    rows: int
-    of_rows: int
-    tokens: int
-    of_tokens: int
-    seconds: float
-
-
 @dataclass(frozen=True, kw_only=True)
 class Built:
     """What this process did. forwards: calls of the teacher; rows: samples, once per draw, that it answered in them."""
@@ -82,9 +62,6 @@ class Built:
     forwards: int
     rows: int
     seconds: float
-
-
-Report = Callable[[Done], None]
 
 
 def build_cache(
@@ -113,18 +90,34 @@ def build_cache(
     identity.teacher["weights"] = weights_fingerprint(teacher)
     _begin(config, registry, order, identity, teacher, tokenizers[order.teacher], view)
     module = _noising(config, tokenizers, order.teacher, describe)
-    builder = _Builder(order, identity, module, data, teacher, accelerator, config)
-    try:
+    asker = Asker(
+        identity,
+        module,
+        data,
+        teacher,
+        accelerator,
+        lesson=order.teacher,
+        batch_size=order.batch_size or config.training.batch_size,
+        slice_elements=config.training.slice_elements,
+    )
+    started = time.monotonic()
+    with contextlib.closing(asker):
         with CacheWriter(order.path, writer=accelerator.process_index, writers=accelerator.num_processes) as writer:
             accelerator.wait_for_everyone()  # whoever is waited for at the end has begun
-            builder.fill(writer, report)
-    finally:
-        builder.close()
+            asker.fill(writer, report)
+    seconds = time.monotonic() - started
     if accelerator.is_main_process:
         while being_written(order.path):
             time.sleep(WAIT)
         seal(order.path, data.samples())
-    return builder.built()
+    return Built(
+        path=order.path,
+        identity=identity,
+        measure=measure(order.path),
+        forwards=asker.forwards,
+        rows=asker.rows,
+        seconds=seconds,
+    )
 
 
 def teacher_of(config: RunConfig, order: Order) -> RunConfig:
@@ -238,92 +231,3 @@ def _noising(config: RunConfig, tokenizers: Sequence[Tokenizers], teacher: int, 
         describe=describe,
     )
     return Distillation(StandIn(config.student, tokenizers[0].student), method)
-
-
-class _Builder:
-    """Asks the teacher, batch by batch, for what is missing; the next batch is noised while it answers."""
-
-    def __init__(
-        self,
-        order: Order,
-        identity: CacheIdentity,
-        module: Distillation,
-        data: PreparedData,
-        teacher: Denoiser,
-        accelerator: Accelerator,
-        config: RunConfig,
-    ) -> None:
-        self._order, self._identity, self._module, self._data = order, identity, module, data
-        self._teacher, self._accelerator = teacher, accelerator
-        self._batch_size = order.batch_size or config.training.batch_size
-        self._elements = config.training.slice_elements
-        self._joins = joiners(module)
-        self._samples, self._lengths = data.samples(), data.lengths()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tide-cache")
-        self._forwards, self._rows, self._started = 0, 0, time.monotonic()
-
-    def fill(self, writer: CacheWriter, report: Report | None) -> None:
-        """Answer everything that this process owns and nobody has answered."""
-        work = [(draw, rows) for draw in range(self._identity.draws) for rows in self._batches(writer, draw)]
-        of_rows, of_tokens = (sum(map(len, (rows for _, rows in work))), self._tokens([rows for _, rows in work]))
-        tokens, started = 0, time.monotonic()
-        for (draw, rows), (samples, prepared) in zip(work, self._noised(work), strict=True):
-            for one in self._answered(samples, prepared):
-                writer.add(draw, one)
-            tokens += self._tokens([rows])
-            if report is not None:
-                report(Done(self._rows, of_rows, tokens, of_tokens, time.monotonic() - started))
-
-    def _tokens(self, batches: Sequence[NDArray[np.int64]]) -> int:
-        return sum(int(self._lengths[rows].sum()) for rows in batches)
-
-    def _batches(self, writer: CacheWriter, draw: int) -> Iterator[NDArray[np.int64]]:
-        """Indices of the rows that are missing, of like length together, longest first: what cannot fit fails at once."""
-        missing = np.flatnonzero(np.isin(self._samples, writer.missing(draw, self._samples)))
-        missing = missing[np.argsort(-self._lengths[missing], kind="stable")]
-        for start in range(0, len(missing), self._batch_size):
-            yield missing[start : start + self._batch_size]
-
-    def _noised(self, work: Sequence[tuple[int, NDArray[np.int64]]]) -> Iterator[tuple[torch.Tensor, MicroBatch]]:
-        ahead = None
-        for draw, rows in work:
-            submitted = self._thread.submit(self._noise, draw, rows)
-            if ahead is not None:
-                yield ahead.result()
-            ahead = submitted
-        if ahead is not None:
-            yield ahead.result()
-
-    def _noise(self, draw: int, rows: NDArray[np.int64]) -> tuple[torch.Tensor, MicroBatch]:
-        count = len(rows)
-        batches = [
-            join(self._data.rows(rows, number), positions=range(count), effective_size=count)
-            for number, join in enumerate(self._joins)
-        ]
-        samples = batches[0].samples
-        draws = SampleDraws(seed=self._identity.seed, epoch=draw, samples=samples)
-        return samples, self._module.noise(batches, draws, 0.0)[1]
-
-    def _answered(self, samples: torch.Tensor, work: MicroBatch) -> Iterator[Any]:
-        taught = work.taught[self._order.teacher]
-        with self._accelerator.autocast():
-            known = answer(self._teacher, taught.to(self._accelerator.device), self._identity.k, self._elements)
-        self._forwards += 1
-        self._rows += len(samples)
-        yield from records(samples, taught, known.to("cpu"))
-
-    def built(self) -> Built:
-        """Return what was done."""
-        return Built(
-            path=self._order.path,
-            identity=self._identity,
-            measure=measure(self._order.path),
-            forwards=self._forwards,
-            rows=self._rows,
-            seconds=time.monotonic() - self._started,
-        )
-
-    def close(self) -> None:
-        """Stop the thread."""
-        with contextlib.suppress(RuntimeError):
-            self._thread.shutdown(cancel_futures=True)
