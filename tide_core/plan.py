@@ -95,7 +95,8 @@ def ask(model: Architecture) -> Mapping[str, Any]:
 def plan_run(config: RunConfig, registry: Registry, sizes_of: Sizes = ask) -> RunPlan:
     """Estimate a run's cost from what its architectures say of themselves.
 
-    ``sizes_of`` asks them; whoever plans many runs of the same models need not ask each time. Raises ``PluginError`` naming the component that fails to say it.
+    ``sizes_of`` asks them; whoever plans many runs of the same models need not ask each time. Raises ``PluginError``
+    naming the component that fails to say it.
     """
 
     def describe(component: Component) -> str:
