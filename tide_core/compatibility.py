@@ -111,6 +111,10 @@ def mix_seen_by(checker: Checker) -> Mix:
 
 def check_mix(config: RunConfig, registry: Registry, source: Source) -> list[Problem]:
     """Return everything that speaks against the mix, errors and warnings, in the order of the file."""
+    if config.recipe is not None:
+        from .recipes.checking import check_stages
+
+        return check_stages(config, registry, source)
     views = config.lessons() or (config,)
     checkers = [Checker(view, registry, source, config, number) for number, view in enumerate(views)]
     found = [problem for rule in RULES for checker in checkers for problem in rule(checker)]

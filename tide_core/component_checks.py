@@ -24,6 +24,7 @@ BASES: dict[str, type[Component]] = {
     "evaluator": tide_specs.Evaluator,
     "observer": tide_specs.Observer,
     "launcher": tide_specs.Launcher,
+    "recipe": tide_specs.Recipe,
 }
 """Kind -> the base class of its components."""
 

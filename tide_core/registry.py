@@ -35,6 +35,7 @@ BUILTIN = (
     "tide_plugins.evaluators",
     "tide_plugins.observers",
     "tide_plugins.launchers",
+    "tide_plugins.recipes",
 )
 """The bundled plugins. Strings, so that the core imports none of them by name."""
 

@@ -44,6 +44,7 @@ from tide_core.registry import Registry
 from tide_core.resume import find_checkpoint, require_same_work
 from tide_core.run_records import component_records, run_facts
 from tide_core.run_schema import RunConfig
+from tide_core.yaml_source import Source
 from tide_specs import (
     ConfigError,
     Denoiser,
@@ -77,12 +78,22 @@ def run(
     resume: bool = True,
     allow_changes: bool = False,
     progress: Progress | None = None,
+    source: Source | None = None,
 ) -> Outcome:
-    """Train the student of ``config``; resumes from the newest checkpoint of its output directory.
+    """Train the student of ``config``, stage by stage where it has a recipe.
+
+    Resumes from the newest checkpoint of its output directory.
 
     Raises ``ConfigError`` when the directory holds a run with another configuration (unless ``allow_changes``), and the
-    errors of ``tide_specs.errors`` as their parts arise. An interrupted run returns with status ``"interrupted"``.
+    errors of ``tide_specs.errors`` as their parts arise. An interrupted run returns with status ``"interrupted"``. source:
+    the run file, beside which a recipe's changes look for files.
     """
+    if config.recipe is not None:
+        from tide_core.recipes.running import run_stages
+
+        return run_stages(
+            config, registry, resume=resume, allow_changes=allow_changes, progress=progress, source=source
+        )
     directory, record, describe = Path(config.output), config_record(config), describer(registry)
     _require_writable(directory)
     checkpoint = find_checkpoint(directory, record, resume=resume, allow_changes=allow_changes)

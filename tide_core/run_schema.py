@@ -20,6 +20,7 @@ from tide_specs import (
     Loss,
     NoiseSchedule,
     Observer,
+    Recipe,
     Sampler,
     TeacherView,
     TeacherWeighting,
@@ -44,10 +45,11 @@ COMPONENT_FIELDS = {
     "evaluation": "evaluator",
     "sampler": "sampler",
     "observers": "observer",
+    "recipe": "recipe",
 }
 """Field of a run -> kind of the component, or of the components, that it holds."""
 LISTS = frozenset({"losses", "evaluation", "observers"})
-OPTIONAL = frozenset({"teacher", "sampler"})
+OPTIONAL = frozenset({"teacher", "sampler", "recipe"})
 CACHED = "cached"
 """Name of the architecture of a teacher whose answers were written down."""
 SHORTHANDS = {"architecture": ("cache", CACHED)}
@@ -100,6 +102,7 @@ class RunConfig(Settings):
     observers: tuple[Observer, ...] = _default(
         ["progress", "mlflow"], "who is told of the run's progress; a JSON-lines log is always written besides"
     )
+    recipe: Recipe | None = _default(None, "several runs after one another instead of this one, each with changes")
     output: str = Field(
         default="", description="the run's folder, from the current directory; default: runs/<name of the run file>"
     )

@@ -29,6 +29,7 @@ TITLES = {
     "evaluator": "Evaluators",
     "observer": "Observers",
     "launcher": "Launchers",
+    "recipe": "Recipes",
 }
 """Kind -> its name in a heading."""
 

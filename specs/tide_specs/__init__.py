@@ -47,6 +47,7 @@ from .loss import (
 from .module_architecture import ModuleArchitecture
 from .module_denoiser import ModuleDenoiser
 from .observer import Observer
+from .recipe import Recipe, Stage
 from .sampler import Sampled, Sampler, SamplingStep, Watch
 from .schedule import NoiseSchedule
 from .teacher_view import SequentialTeacherView, TeacherView
@@ -119,6 +120,7 @@ __all__ = [
     "Outcomes",
     "PluginError",
     "Port",
+    "Recipe",
     "Resolution",
     "Role",
     "RunFinished",
@@ -134,6 +136,7 @@ __all__ = [
     "SharedColumns",
     "Side",
     "Split",
+    "Stage",
     "StartContext",
     "StepFinished",
     "TeacherPass",

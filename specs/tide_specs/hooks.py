@@ -25,6 +25,7 @@ COMPONENT_HOOKS = {
     "evaluator": "tide_evaluators",
     "observer": "tide_observers",
     "launcher": "tide_launchers",
+    "recipe": "tide_recipes",
 }
 """Kind of component -> the hook that contributes it."""
 

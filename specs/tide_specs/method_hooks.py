@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .corruption import Corruption
     from .interpolation import Interpolation
     from .loss import Loss
+    from .recipe import Recipe
     from .schedule import NoiseSchedule
     from .teacher_view import TeacherView
     from .weighting import TeacherWeighting
@@ -220,6 +221,36 @@ class MethodHooks:
         @hookimpl
         def tide_teacher_weightings():
             return [WhenNoisy]
+        ```
+        '''
+        raise NotImplementedError
+
+    @hookspec
+    def tide_recipes(self) -> Sequence[type[Recipe]]:
+        r'''Contribute recipes.
+
+        ```python
+        from typing import Literal
+
+        from pydantic import Field, PositiveInt
+
+        from tide_specs import Recipe, Stage, hookimpl
+
+
+        class WarmUp(Recipe):
+            """Follows the data alone for a while, then learns as the run file says."""
+
+            name: Literal["warm_up"] = "warm_up"
+            steps: PositiveInt = Field(default=100, description="optimizer steps of the first stage")
+
+            def compose(self):
+                alone = {"teacher": None, "losses": ["cross_entropy"], "training.steps": self.steps}
+                return [Stage(name="alone", changes=alone), Stage(name="taught", student="alone")]
+
+
+        @hookimpl
+        def tide_recipes():
+            return [WarmUp]
         ```
         '''
         raise NotImplementedError

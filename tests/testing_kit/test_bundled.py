@@ -22,6 +22,7 @@ PACKAGES = {
     "launcher": "launchers",
     "loss": "losses",
     "observer": "observers",
+    "recipe": "recipes",
     "sampler": "samplers",
     "schedule": "schedules",
     "teacher_view": "teacher_views",
@@ -68,6 +69,9 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"config": GPT2, "tokenizer_from": TOKENIZER, "form": "autoregressive"},
     ],
     "launcher/slurm": [{"cluster": "local"}],
+    "recipe/chain": [
+        {"stages": [{"name": "one"}, {"name": "two", "student": "one", "changes": {"losses[0].weight": 2}}]}
+    ],
     "dataset/jsonl": [{"path": str(DATA / "conversations.jsonl")}],
     "dataset/huggingface": [{"path": str(DATA / "conversations.jsonl")}],
     "evaluator/code": [{"path": str(DATA / "problems.jsonl"), "max_new_tokens": 8, "sandbox": "weaker"}],

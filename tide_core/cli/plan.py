@@ -34,6 +34,13 @@ def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_
     registry = load_registry(plugins)
     loaded = load_run(file, overrides, registry=registry)
     print_warnings(require_mix(loaded.config, registry, loaded.source))
+    if loaded.config.recipe is not None:
+        from ..recipes.planning import plan_stages
+        from .plan_stages import show_stages
+
+        with loaded.located():
+            show_stages(plan_stages(loaded.config, registry, loaded.source), as_json=as_json)
+        return
     with loaded.located():
         plan = plan_run(loaded.config, registry)
     if as_json:

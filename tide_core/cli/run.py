@@ -34,7 +34,7 @@ def command(file: str, overrides: tuple[str, ...], plugins: tuple[str, ...], res
     from ..run import run
 
     with loaded.located(), spoken():
-        outcome = run(loaded.config, registry, resume=resume, allow_changes=allow_changes)
+        outcome = run(loaded.config, registry, resume=resume, allow_changes=allow_changes, source=loaded.source)
     main_process = os.environ.get("RANK", "0") == "0"
     if outcome.status == "interrupted":
         if main_process:
