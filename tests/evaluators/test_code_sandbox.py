@@ -371,6 +371,33 @@ def f():
     assert result.verdict == "passed", result.message
 
 
+AS_SOMEBODY = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tide_plugins.sandbox.runner import Program, available, run
+print(*available())
+for line in ("return os.getuid()", "return open('/etc/passwd').read()", "return os.kill(-1, 9)", "return os.fork()"):
+    print(run(Program(source=f"import os\\ndef f():\\n    {line}", names=["f"], test="f()")).verdict)
+"""
+
+
+def test_a_caller_without_rights_has_the_same_protections(whole):
+    python, plugins = Path("/usr/bin/python3"), Path(runner.__file__).resolve().parents[2]
+    if os.geteuid() != 0:
+        pytest.skip("the other tests already run without rights")
+    others_read = all(place.stat().st_mode & 0o5 == 0o5 for place in [plugins, *plugins.parents])
+    modern = "import sys; sys.exit(sys.version_info < (3, 11))"
+    if not others_read or not python.exists() or subprocess.run([python, "-c", modern]).returncode:
+        pytest.skip("another user has no Python 3.11 here, or cannot read this project")
+    command = [str(python), "-I", "-S", "-B", "-c", AS_SOMEBODY, str(plugins)]
+    done = subprocess.run(command, capture_output=True, text=True, user=65534, group=65534, extra_groups=[], cwd="/")
+    held, *verdicts = done.stdout.splitlines()
+    if "namespaces" not in held:
+        pytest.skip("this system lets only root create namespaces")
+    assert held.split() == list(runner.available())
+    assert verdicts == ["passed", "raised", "raised", "raised"], done.stderr
+
+
 def test_many_at_once(whole):
     results = []
 

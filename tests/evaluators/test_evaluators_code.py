@@ -92,6 +92,12 @@ def test_several_samples(path):
 
 
 @needs_sandbox
+def test_samples_that_are_all_alike_are_warned_of(path):
+    with pytest.warns(RuntimeWarning, match="all 2 samples of every problem are alike"):
+        evaluated(RIGHT, path=path, samples=2, limit=1)
+
+
+@needs_sandbox
 def test_a_chats_answer(path):
     fenced = "Sure!\n```python\ndef f{0}(x):\n    return x + {0}\n```\nIt adds."
     chatty = [answered(problem, fenced.format(n)) for n, problem in enumerate(read_problems(path), 1)]

@@ -109,6 +109,13 @@ def _attempts(
         for problem, text in zip(problems, written.texts, strict=True):
             whole = answered(problem, text) if options.chat else problem.prompt + cut_at(text, options.stop)
             attempts.append(Attempt(problem=problem, sample=sample, source=whole))
+    if options.samples > 1 and len({(a.problem.key, a.source) for a in attempts}) == len(problems):
+        warnings.warn(
+            f"evaluator 'code': all {options.samples} samples of every problem are alike, so that pass@k says no more than "
+            "pass@1; give the sampler a temperature",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return attempts, forwards, tokens
 
 

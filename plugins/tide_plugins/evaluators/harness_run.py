@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import random
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -47,7 +48,7 @@ def evaluate(options: LmEval, student: Denoiser, context: EvaluationContext) -> 
     evaluation = _evaluate(options, tasks, student, context, model)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial")
+        partial = kept.with_suffix(f".{os.getpid()}.partial")  # several processes may evaluate the same model
         partial.write_text(json.dumps(asdict(evaluation)), encoding="utf-8")
         partial.replace(kept)
     return evaluation

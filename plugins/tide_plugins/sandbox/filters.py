@@ -42,7 +42,7 @@ DENIED: dict[str, tuple[int, ...]] = {
         *(194, 195, 196, 186, 187, 189, 180, 190, 191, 164),
     ),
 }
-"""Numbers of system calls that fail with EPERM; the same ones in the same order for both machines."""
+"""Numbers of system calls that fail with EPERM; row by row the same ones, as far as the machine has them."""
 CLONE = {"x86_64": 56, "aarch64": 220}
 CLONE3 = 435
 
