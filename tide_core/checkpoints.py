@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from tide_core.averaging import Average
 from tide_specs import CheckpointError
 
 TRAINING = "training.safetensors"
@@ -74,6 +75,29 @@ def gather_training_state(module: nn.Module, optimizer: torch.optim.Optimizer) -
     for name, state in moments.get("state", {}).items():
         tensors.update({f"optimizer/{key}/{name}": torch.as_tensor(value) for key, value in state.items()})
     return {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+
+
+def gather_average(module: nn.Module, average: Average | None) -> dict[str, Tensor]:
+    """Averages by name, whole, on the CPU, while they stand in place of the weights; empty where there is none.
+
+    Every process of the run must call this: shards are gathered.
+    """
+    if average is None:
+        return {}
+    weights = get_model_state_dict(module, options=_GATHERED)
+    return {f"average/{name}": weights[name].contiguous().clone() for name in average.names if name in weights}
+
+
+def restore_average(module: nn.Module, average: Average | None, checkpoint: Checkpoint) -> None:
+    """Load what ``gather_average`` saved, after the weights; a checkpoint without one begins it at the weights."""
+    if average is None:
+        return
+    average.start()
+    tensors = _load_training(checkpoint.path / TRAINING)
+    saved = {name.removeprefix("average/"): value for name, value in tensors.items() if name.startswith("average/")}
+    if saved:
+        with average.applied():
+            set_model_state_dict(module, saved, options=StateDictOptions(full_state_dict=True, strict=False))
 
 
 def restore_training_state(module: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:

@@ -14,7 +14,8 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tide_core.checkpoints import gather_training_state, write_checkpoint
+from tide_core.averaging import as_weights
+from tide_core.checkpoints import gather_average, gather_training_state, write_checkpoint
 from tide_core.feeder import Fed, Feeder
 from tide_core.meter import Meter, term_names
 from tide_core.observing import Observers
@@ -66,6 +67,8 @@ class Loop:
                 norm = self.engine.clip(training.max_gradient_norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
+                if self.engine.average is not None:
+                    self.engine.average.update(step + 1)
                 meter.add(terms, total, norm, *_token_counts(fed))
                 done = step + 1
                 self.observers.send(StepFinished(step=done, total_steps=training.steps))
@@ -130,16 +133,18 @@ class Loop:
     def save(self, done: int) -> None:
         """Write a checkpoint of the state after ``done`` steps."""
         tensors = gather_training_state(self.engine.module, inner(self.optimizer))
-        if self.accelerator.is_main_process:
-            path = write_checkpoint(
-                self.directory / "checkpoints",
-                done,
-                tensors=tensors,
-                state=self.checkpoint_state,
-                save_student=lambda path: self.save_student(path, tensors),
-                keep=self.training.keep_checkpoints,
-            )
-            self.observers.send(CheckpointSaved(step=done, path=str(path)))
+        with self.engine.averaged():
+            averages = gather_average(self.engine.module, self.engine.average)
+            if self.accelerator.is_main_process:
+                path = write_checkpoint(
+                    self.directory / "checkpoints",
+                    done,
+                    tensors={**tensors, **averages},
+                    state=self.checkpoint_state,
+                    save_student=lambda path: self.save_student(path, {**tensors, **as_weights(averages)}),
+                    keep=self.training.keep_checkpoints,
+                )
+                self.observers.send(CheckpointSaved(step=done, path=str(path)))
         self.accelerator.wait_for_everyone()
 
     def _refuse_non_finite(self, meter: Meter, done: int) -> None:

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
+from tide_core.averaging import Average
 from tide_core.distillation import Distillation
 from tide_core.optimization import build_optimizer
 from tide_core.settings import Training
@@ -20,12 +21,16 @@ from tide_specs import Denoiser
 
 @dataclass(kw_only=True)
 class Engine:
-    """The module as processes share it: ``wrapped`` is called, ``module`` is what lies inside."""
+    """The module as processes share it: ``wrapped`` is called, ``module`` is what lies inside.
+
+    average: of its weights, which is saved and evaluated where there is one.
+    """
 
     accelerator: Accelerator
     module: Distillation
     wrapped: nn.Module
     optimizer: Any
+    average: Average | None = None
 
     @property
     def sharded(self) -> bool:
@@ -50,6 +55,10 @@ class Engine:
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit or float("inf"))
         return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Let the average of the weights stand in their place, where one is kept."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
+
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
         """Make the weights outside the layers usable without the wrapped forward, for evaluation."""
@@ -68,9 +77,16 @@ def build_engine(accelerator: Accelerator, module: Distillation, training: Train
     if training.strategy == "fsdp" and accelerator.num_processes > 1:
         shard(module, module.student, training)
         optimizer = accelerator.prepare(build_optimizer(module, training))
-        return Engine(accelerator=accelerator, module=module, wrapped=module, optimizer=optimizer)
+        return _engine(accelerator, module, module, optimizer, training)
     wrapped, optimizer = accelerator.prepare(module, build_optimizer(module, training))
-    return Engine(accelerator=accelerator, module=module, wrapped=wrapped, optimizer=optimizer)
+    return _engine(accelerator, module, wrapped, optimizer, training)
+
+
+def _engine(
+    accelerator: Accelerator, module: Distillation, wrapped: nn.Module, optimizer: Any, training: Training
+) -> Engine:
+    average = None if training.ema_decay is None else Average(module, training.ema_decay)
+    return Engine(accelerator=accelerator, module=module, wrapped=wrapped, optimizer=optimizer, average=average)
 
 
 def shard(module: Distillation, student: Denoiser, training: Training) -> None:

@@ -263,6 +263,8 @@ def _memory(
         # Student's logits, teacher's, and a gradient; never more than the positions that there are.
         "head slices (logits, float32)": 3 * 4.0 * min(training.slice_elements, logits),
     }
+    if training.ema_decay is not None:
+        memory["average of the weights"] = 4.0 * student.trainable
     loaded = [teacher.parameters for teacher in teachers if teacher.loads]
     if loaded:
         whose = "teacher weights" if len(loaded) == 1 else f"weights of {len(loaded)} teachers"

@@ -27,7 +27,7 @@ from tide_core.assembly import (
     save_student,
 )
 from tide_core.blame import Describe
-from tide_core.checkpoints import Checkpoint, newest_checkpoint, restore_training_state
+from tide_core.checkpoints import Checkpoint, newest_checkpoint, restore_average, restore_training_state
 from tide_core.config import config_record
 from tide_core.data import PreparedData
 from tide_core.distillation import Distillation
@@ -119,6 +119,7 @@ def run(
     if checkpoint is not None:
         require_same_work(checkpoint, state, allow_changes=allow_changes)
         restore_training_state(module, inner(engine.optimizer), checkpoint)
+        restore_average(module, engine.average, checkpoint)
     loop = Loop(
         engine=engine,
         feeder=_feeder(config, inputs.train, share, module),
@@ -207,7 +208,7 @@ class _Evaluations:
         due = [e for e in self.config.evaluation if last or (e.every and step % e.every == 0)]
         if not due or not self.held_out:
             return
-        with self.engine.whole():
+        with self.engine.averaged(), self.engine.whole():
             results = evaluate_all(due, self.engine.module.student, self.held_out, self.describe)
         for name, evaluation in results.items():
             self.latest[name] = evaluation

@@ -61,6 +61,12 @@ class Training(Settings):
     weight_decay: NonNegativeFloat = Field(default=0.0, description="decoupled; not applied to vectors (norms, biases)")
     betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="AdamW moments")
     max_gradient_norm: PositiveFloat | None = Field(default=1.0, description="clip the global norm; null: never")
+    ema_decay: float | None = Field(
+        default=None,
+        gt=0.0,
+        lt=1.0,
+        description="save and evaluate a moving average of the student's weights with this decay; null: the weights",
+    )
     precision: Literal["float32", "bf16"] = Field(
         default="float32", description="of the computation; the student's weights stay float32 masters in both"
     )
