@@ -126,7 +126,7 @@ def _result(output: bytes | None, errors: bytes, token: str, seconds: float) -> 
 
 @functools.cache
 def available(protections: tuple[str, ...] = PROTECTIONS) -> tuple[str, ...]:
-    """Return which protections hold on this machine; empty when no program can be run at all."""
+    """Return which protections hold here; empty when no program can be run at all."""
     if sys.platform == "win32":
         return ()
     trial = Program(source="def f():\n    return 1\n", names=["f"], test="assert f() == 1")
