@@ -172,7 +172,7 @@ def shown(item: Asked, text: str, *, template: bool) -> Example:
 
 def load_judge(architecture: Architecture, context: EvaluationContext) -> Denoiser:
     """Load the judge, frozen, in the precision that the device is good at."""
-    from ..attention import Sdpa
+    from ..attention.sdpa import Sdpa
 
     role: Role = "teacher" if architecture.serves("teacher") is None else "student"
     dtype = torch.bfloat16 if context.device.type == "cuda" else torch.float32

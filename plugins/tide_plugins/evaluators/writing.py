@@ -25,7 +25,8 @@ class Texts:
 
 def sampler_for(given: Sampler | None, context: EvaluationContext, denoiser: Denoiser) -> Sampler:
     """Return the evaluator's own sampler, or the run's, or the usual one of the model's form."""
-    from ..samplers import AutoregressiveSampler, BlockSampler
+    from ..samplers.autoregressive import AutoregressiveSampler
+    from ..samplers.block import BlockSampler
 
     chosen = given or getattr(context, "sampler", None)
     if isinstance(chosen, Sampler):

@@ -17,6 +17,7 @@ import torch
 from tide_specs.batch import Batch, Draws
 from tide_specs.denoiser import Denoiser
 from tide_specs.evaluator import Evaluation, Evaluator
+from tide_specs.sampler import Sampler
 from tide_specs.testing import texts
 from tide_specs.testing.batches import draws_for, make_batch
 from tide_specs.testing.outcome import CheckFailed, expect
@@ -33,6 +34,7 @@ class KitContext:
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     columns: SharedColumns | None = None
+    sampler: Sampler | None = None
     count: int = 6
     multiple: int = 4
 
