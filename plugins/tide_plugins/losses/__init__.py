@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tide_specs import Loss, hookimpl
 
+from .certainty import Certainty
 from .chunk_losses import BernoulliKL, Calm, CalmTidal, ReverseCalm
 from .cross_entropy import CrossEntropy
 from .divergences import ForwardKL, JensenShannon, ReverseKL, SkewKL
@@ -24,6 +25,7 @@ def tide_losses() -> Sequence[type[Loss]]:
     return [
         CrossEntropy,
         TidalCrossEntropy,
+        Certainty,
         ForwardKL,
         ReverseKL,
         JensenShannon,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tide_specs import TeacherView, hookimpl
 
 from .complementary import Complementary
+from .nested import Nested
 from .plain import Plain
 from .sampler_steps import SamplerSteps
 
@@ -14,4 +15,4 @@ from .sampler_steps import SamplerSteps
 @hookimpl
 def tide_teacher_views() -> Sequence[type[TeacherView]]:
     """Contribute the bundled teacher views."""
-    return [Plain, Complementary, SamplerSteps]
+    return [Plain, Complementary, Nested, SamplerSteps]
