@@ -114,6 +114,7 @@ def run(
         "facts": run_facts(inputs.train, inputs.evaluation, module.student, module.teachers),
         "components": component_records(config, registry),
         "effective_batch_size": share.effective_batch_size,
+        "noise_draws": noise_draws(config),
         "tide": __version__,
     }
     if checkpoint is not None:
