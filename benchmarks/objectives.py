@@ -69,6 +69,12 @@ REGIMES = {
     "few steps": Regime(8000, 50),
     "many passes": Regime(400, 400),
     "many passes, both ways": Regime(400, 400, BOTH_WAYS, tuple(name for name in OBJECTIVES if name != "forward_kl")),
+    **{
+        f"many passes, both ways, noise drawn {name}": Regime(
+            400, 400, (*BOTH_WAYS, f"training.noise_draws={draws}"), ("cross_entropy", "tide_cross_corrected")
+        )
+        for draws, name in ((1, "once"), (2, "twice"), (4, "4 times"))
+    },
     "many passes, both ways, one vocabulary": Regime(400, 400, (*BOTH_WAYS, *ONE_VOCABULARY), (*CHUNKS, "forward_kl")),
 }
 
