@@ -45,6 +45,12 @@ MIXES = {
         "alignment": "shared_vocabulary",
         "student": student(tokenizer_from=teacher()["tokenizer_from"]),
     },
+    "sub_steps": {
+        "losses": [{"name": "reverse_kl", "temperature": 1.0}],
+        "alignment": "shared_vocabulary",
+        "student": student(tokenizer_from=teacher()["tokenizer_from"]),
+        "teacher_view": {"name": "sampler_steps", "step": 0.3, "sub_steps": 3},
+    },
     "packed": {"data": {"name": "python_stdlib", "max_length": 96, "max_examples": 24, "packing": True}},
 }
 

@@ -24,7 +24,13 @@ def test_two_processes_equal_one(tmp_path, strategy: str) -> None:
     for folder, rows, start in ((alone, 4, ()), (together, 2, launcher(2))):
         folder.mkdir()
         chosen = strategy if start else "auto"
-        training = {"steps": 3, "batch_size": rows, "strategy": chosen, "gradient_checkpointing": True}
+        training = {
+            "steps": 3,
+            "batch_size": rows,
+            "strategy": chosen,
+            "gradient_checkpointing": True,
+            "ema_decay": 0.5,
+        }
         path = write_run(folder, training=training, timesteps={"sampling": "lattice"})
         finished = tide("run", str(path), launcher=start)
         assert finished.returncode == 0, finished.stderr[-3000:]

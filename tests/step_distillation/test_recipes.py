@@ -17,6 +17,7 @@ from run_files import run_record, teacher
 
 from tide_core.compatibility import require_mix
 from tide_core.config import LoadedRun, load_run
+from tide_core.matrix.definition import load_matrix
 from tide_core.problems import RunFileError
 from tide_core.recipes.planning import plan_stages
 from tide_core.recipes.staging import all_staged
@@ -151,6 +152,15 @@ def test_changes_of_the_command_line_reach_every_stage(tmp_path: Path, registry:
     found = loaded(tmp_path, registry, ("training.learning_rate=0.5", "recipe.rounds=3"))
     staged = all_staged(found.config, registry, found.source)
     assert [one.config.training.learning_rate for one in staged] == [0.5] * 3
+
+
+def test_a_cell_of_a_matrix_that_is_several_runs_says_why_it_cannot_run(tmp_path: Path, registry: Registry) -> None:
+    loaded(tmp_path, registry, recipe=None)
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text("base: run.yaml\naxes:\n  recipe: {one: null, rounds: rounds}\n", encoding="utf-8")
+    one, several = load_matrix(matrix, registry=registry).matrix.cells
+    assert one.possible
+    assert several.reason == "recipe: recipe 'rounds' is several runs, and a cell of a matrix is one"
 
 
 def test_bundled_recipes() -> None:

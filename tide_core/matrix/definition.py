@@ -107,7 +107,7 @@ def _cells(
     names: set[str] = set()
     for combination, (config, source) in zip(chosen, runs, strict=True):
         labels = {axis: value.label for axis, value in combination.items()}
-        found = check_mix(config, registry, source)
+        found = [*check_mix(config, registry, source), *_several_runs(config, source)]
         errors = [problem for problem in found if problem.severity == "error"]
         warnings |= {str(problem): problem for problem in found if problem.severity == "warning"}
         name = _free_name(labels.values(), names)
@@ -125,6 +125,18 @@ def _cells(
             )
         )
     return cells, list(warnings.values())
+
+
+def _several_runs(config: RunConfig, source: CellSource) -> list[Problem]:
+    """A cell is one run: its numbers come from one log, and its costs are those of one objective."""
+    if config.recipe is None:
+        return []
+    place = ("recipe",)
+    message = f"recipe '{config.recipe.name}' is several runs, and a cell of a matrix is one"
+    hint = "tide run  the recipe, and give the models that it made to the matrix"
+    return [
+        Problem(where=source.where(place), field="recipe", message=message, hints=(hint,), line=source.line(place) or 0)
+    ]
 
 
 def _free_name(labels: Iterable[str], taken: set[str]) -> str:

@@ -51,6 +51,7 @@ def run_stages(
     models: dict[str, Architecture] = {}
     identities: dict[str, str] = {}
     outcome: Outcome | None = None
+    step = 0
     for number, stage in enumerate(stages):
         own = staged_run(config, stage, number, models, registry, source).config
         accelerator = build_accelerator(own)
@@ -66,6 +67,7 @@ def run_stages(
             if accelerator.is_main_process:
                 _write(own, built_on=built_on, finished=True)
             accelerator.wait_for_everyone()
+        step = own.training.steps
         models[stage.name] = own.student.saved_at(str(folder_of(config, stage.name) / "student"))
         identities[stage.name] = _identity(own)
         _let_go()
@@ -76,7 +78,7 @@ def run_stages(
     accelerator.wait_for_everyone()
     return Outcome(
         status="finished",
-        step=outcome.step if outcome else own.training.steps,
+        step=step,
         directory=Path(config.output),
         student=Path(config.output) / "student",
         evaluations=outcome.evaluations if outcome else {},
