@@ -76,6 +76,7 @@ def sample(
         announce(f"{writer.column} writes")
         wanted = _wanted(writer, request, found)
         results = _evaluate(writer, [_evaluator(writer, k, request, registry) for k in wanted], registry)
+        _require_samples(results[0], runs[0])
         written.update({(k, writer.column): one for k, one in zip(wanted, results, strict=True)})
     _report(found, written, [run.label for run in runs], request)
     return found
@@ -183,6 +184,14 @@ def _evaluate(writer: Writer, evaluators: Sequence[Evaluator], registry: Registr
     from tide_core.checkpoint_evaluation import evaluate_student
 
     return list(evaluate_student(config, registry).values())
+
+
+def _require_samples(found: Evaluation, run: FoundRun) -> None:
+    if not found.per_example["tokens"]:
+        raise ConfigError(
+            f"{run.label}: none of the held-out documents that --prompts takes leaves anything to write: each ends within "
+            "the beginning that serves as its prompt; take more, or longer ones"
+        )
 
 
 def _report(
