@@ -50,8 +50,8 @@ def require_same_work(checkpoint: Checkpoint, state: Mapping[str, Any], *, allow
             f"rows of an optimizer step over all processes: {old['effective_batch_size']} -> "
             f"{new['effective_batch_size']}; adapt training.accumulate to the number of processes"
         )
-    if old.get("noise_draws") != new["noise_draws"]:
-        changed.append(f"noisings of each example: {old.get('noise_draws')} -> {new['noise_draws']}")
+    if "noise_draws" in old and old["noise_draws"] != new["noise_draws"]:
+        changed.append(f"noisings of each example: {old['noise_draws']} -> {new['noise_draws']}")
     _refuse(changed, checkpoint, allow_changes)
 
 

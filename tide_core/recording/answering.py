@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,13 +54,14 @@ def records(samples: Tensor, taught: Taught, known: KnownAnswers) -> Iterator[Re
     """Cut the answers to a batch into one record for each sample; all on the CPU."""
     found = by_sample(taught.rows, taught.side)
 
-    def cut(values: Tensor | None) -> list[Tensor | None]:
-        return [None] * len(found.counts) if values is None else list(values[found.order].split(found.counts))
+    def cut(values: Tensor) -> list[Any]:
+        return [part.numpy() for part in values[found.order].split(found.counts)]
 
-    fields = (cut(values) for values in (known.likelihood, known.ids, known.log_p, known.rest))
-    for sample, mask, *parts in zip(samples.tolist(), found.masks, *fields, strict=True):
-        likelihood, ids, log_p, rest = (None if part is None else part.numpy() for part in parts)
-        yield Record(sample, mask, likelihood, ids, log_p, rest)
+    absent: list[Any] = [None] * len(found.counts)
+    likelihood = cut(known.likelihood)
+    others = (absent if values is None else cut(values) for values in (known.ids, known.log_p, known.rest))
+    for sample, mask, *fields in zip(samples.tolist(), found.masks, likelihood, *others, strict=True):
+        yield Record(sample, mask, *fields)
 
 
 def weights_fingerprint(teacher: Denoiser) -> str:
