@@ -99,7 +99,7 @@ def test_what_is_held_equal_is_said_with_the_numbers(record, tide: Tide) -> None
 
 def test_what_some_lack_is_named_and_distances_to_other_teachers_are_not_compared(record, tide: Tide) -> None:
     assert "teacher_divergence: plain was not evaluated by it." in record["notes"]
-    assert "teacher_divergence/token_kl: tide has no such number." in record["notes"]
+    assert "teacher_divergence/token_kl: tide has no such number, or none that is finite." in record["notes"]
     both = compared(tide, "tide", "sdtt")
     assert "difference" not in cells(both, "bernoulli_kl")["sdtt"]
     assert any("sdtt is not compared with tide: it is a distance to the teacher" in note for note in both["notes"])
@@ -182,6 +182,19 @@ def test_evaluators_with_other_options_are_not_compared(tide: Tide, made: Path, 
     found = compared(tide, "plain", f"other={other}")
     assert "difference" not in cells(found, "bits_per_byte")["other"]
     assert any("the evaluator ran with other options" in note for note in found["notes"])
+
+
+def test_a_run_that_diverged_is_named(tide: Tide, made: Path, tmp_path: Path) -> None:
+    def change(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for event in log:
+            if event["event"] == "evaluation_finished":
+                event["evaluation"]["metrics"]["bits_per_byte"] = {"value": "NaN", "low": None, "high": None}
+        return log
+
+    wild = copied(made / "plain", tmp_path / "wild", change)
+    found = compared(tide, "plain", "tide", f"wild={wild}")
+    assert cells(found, "bits_per_byte").keys() == {"plain", "tide"}
+    assert "bits_per_byte/bits_per_byte: wild has no such number, or none that is finite." in found["notes"]
 
 
 def test_other_bad_input(tide: Tide, made: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,11 @@ class Scores:
     @cached_property
     def metrics(self) -> dict[str, Estimate]:
         """Those that say something of the model: better one way, or known for each document with an interval."""
-        per_example, better = self._found["per_example"], self._found["better"]
         found = {name: _estimate(one) for name, one in self._found["metrics"].items()}
-        return {
-            name: one for name, one in found.items() if name in better or (name in per_example and one.low is not None)
-        }
+        return {name: one for name, one in found.items() if isfinite(one.value) and self._tells(name, one)}
+
+    def _tells(self, name: str, estimate: Estimate) -> bool:
+        return name in self._found["better"] or (name in self._found["per_example"] and estimate.low is not None)
 
     @property
     def evaluators(self) -> list[str]:
@@ -124,7 +125,7 @@ def _lacking(scores: Mapping[str, Scores], holders: Mapping[str, Sequence[str]])
         evaluator = name.split("/")[0]
         without = [label for label, one in scores.items() if evaluator in one.evaluators and label not in labels]
         if without:
-            yield f"{name}: {', '.join(without)} {'has' if len(without) == 1 else 'have'} no such number."
+            yield f"{name}: {', '.join(without)} {'has' if len(without) == 1 else 'have'} no such number, or none that is finite."
 
 
 def _add(found: Findings, name: str, holders: Sequence[Scores], base: Scores) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LEGEND = "Behind a value stands its 95 % interval; behind the semicolon, the difference from {} on the same documents."
 UNEQUAL = "What is not held equal may explain a difference as well as the method does."
-COLUMNS = (
+COLUMNS: Sequence[str] = (
     "group",
     "quantity",
     "better",
