@@ -154,12 +154,17 @@ def _sub_steps(config: RunConfig) -> int:
 def equal_traits(runs: Sequence[FoundRun]) -> Iterator[Equality]:
     """Yield whether teacher, student, data and random numbers are the same."""
     yield same("teacher", {run.label: teacher_name(run).text for run in runs}, _teachers(runs))
-    yield same("student's parameters", {run.label: str(run.last.facts["student"].get("parameters")) for run in runs})
+    yield same("student's parameters", {run.label: _size(run) for run in runs})
     prints = {run.label: [part.config.data.fingerprint() for part in run.parts] for run in runs}
     names = {run.label: ", ".join(dict.fromkeys(str(part.config.data.name) for part in run.parts)) for run in runs}
     yield same("training data", names, {label: "".join(dict.fromkeys(found)) for label, found in prints.items()})
     yield same("seed of the (first) run", {run.label: str(run.parts[0].config.training.seed) for run in runs})
     yield same("seed of the evaluation", {run.label: str(run.config.training.seed) for run in runs})
+
+
+def _size(run: FoundRun) -> str:
+    found = counted(run.last.facts["student"].get("parameters"))
+    return "unknown" if found is None else found.text
 
 
 def _teachers(runs: Sequence[FoundRun]) -> dict[str, str]:
