@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from tide_specs import Job
 
@@ -34,18 +36,40 @@ def execute(job: Job) -> int:
 
     When the scheduler ends this process, it ends the job's with it.
     """
-    process = start(job)
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with interruptions_held():
+            process = start(job)
         while (status := process.poll()) is None:
             time.sleep(POLL)  # a wait in the system would not notice a scheduler that interrupts this thread
         return status
     except BaseException:
+        if process is None:
+            raise
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(GRACE)
         finally:
             process.kill()
         raise
+
+
+@contextmanager
+def interruptions_held() -> Iterator[None]:
+    """Deliver SIGINT and SIGTERM after the block: an exception amid the start of a process would lose sight of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda number, _: held.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 def note(job: Job, text: str) -> None:
