@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from tide_specs import Job
@@ -55,7 +55,7 @@ def execute(job: Job) -> int:
 
 
 @contextmanager
-def interruptions_held() -> Iterator[None]:
+def interruptions_held() -> Generator[None]:
     """Deliver SIGINT and SIGTERM after the block: an exception amid the start of a process would lose sight of it."""
     if threading.current_thread() is not threading.main_thread():
         yield
