@@ -77,7 +77,7 @@ class Newer(CommonEnds):
         {"teacher_length_multiple": 4},
         {"max_examples": 5},
     ],
-    ids=str,
+    ids=lambda change: "-".join(change),
 )
 def test_whatever_decides_about_the_rows_is_part_of_the_key(tmp_path: Path, change: dict[str, Any]) -> None:
     assert prepared(tmp_path, **change).fingerprint != prepared(tmp_path).fingerprint
