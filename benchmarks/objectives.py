@@ -30,7 +30,6 @@ OBJECTIVES = {
     "tide_cross_corrected": "[cross_entropy, {name: bernoulli_kl, direction: forward, temperature: 1, weight: 3}]",
     "forward_kl": "[cross_entropy, {name: forward_kl, temperature: 2, weight: 3}]",
     "projected_kl": "[cross_entropy, {name: projected_kl, weight: 3}]",
-    "projected_kl_left_out": "[cross_entropy, {name: projected_kl, weight: 3}]",
     "projected_kl_uncorrected": "[cross_entropy, {name: projected_kl, weight: 3}]",
     "minimum_edit": "[cross_entropy, {name: projected_kl, weight: 3}]",
     "uld": "[cross_entropy, {name: uld, weight: 3}]",
@@ -40,7 +39,6 @@ BASELINE = "cross_entropy"
 ALIGNMENTS = {
     "forward_kl": "shared_vocabulary",
     "projected_kl": "vocabulary_projection",
-    "projected_kl_left_out": "{name: vocabulary_projection, tail: left_out}",
     "projected_kl_uncorrected": "{name: vocabulary_projection, correct_undershoot: false}",
     "minimum_edit": "minimum_edit",
     "uld": "ranked",
@@ -49,7 +47,6 @@ ALIGNMENTS = {
 CHUNKS = ("cross_entropy", "tide_cross", "tide_cross_corrected")
 PROJECTED = (
     "projected_kl",
-    "projected_kl_left_out",
     "projected_kl_uncorrected",
     "minimum_edit",
     "uld",
