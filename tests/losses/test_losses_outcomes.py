@@ -76,7 +76,8 @@ def logits(n: int, columns: int, seed: int, spread: float = 2.0) -> Tensor:
 def shares(n: int, columns: int, seed: int) -> Tensor:
     """Teacher probabilities with zeros among them."""
     z = logits(n, columns, seed)
-    return z.masked_fill(z < -1, float("-inf")).softmax(1)
+    largest = z.amax(1, keepdim=True)  # stays, so that something is left
+    return z.masked_fill((z < -1) & (z < largest), float("-inf")).softmax(1)
 
 
 def softened(p: list[float], temperature: float) -> list[float]:

@@ -12,7 +12,7 @@ from tide_plugins.launchers import processes
 from tide_specs import Job
 
 
-def test_an_interruption_amid_the_start_ends_the_process_that_was_started(tmp_path: Path, monkeypatch) -> None:
+def test_an_interruption_amid_the_start_ends_the_process_that_was_started(tmp_path: Path, monkeypatch, request) -> None:
     script = (
         "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(7)); print('up', flush=True); time.sleep(60)"
     )
@@ -27,6 +27,9 @@ def test_an_interruption_amid_the_start_ends_the_process_that_was_started(tmp_pa
         signal.raise_signal(signal.SIGINT)
         return started[0]
 
+    # Where tests run in worker processes, the interruption may be ignored from the start.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     processes_start = processes.start
     monkeypatch.setattr(processes, "start", start)
     before = signal.getsignal(signal.SIGINT)
