@@ -77,7 +77,14 @@ class SlurmSession:
     def start(self, job: Job) -> RunningJob:
         """Submit a job."""
         self._executor.update_parameters(**self._options.submission(job))
-        self._jobs.append(SlurmJob(job, self._executor.submit(execute, job)))
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if ignored:  # as in the background of a shell; processes inherit it, and submitit's could not be cancelled
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self._jobs.append(SlurmJob(job, self._executor.submit(execute, job)))
+        finally:
+            if ignored:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
         return self._jobs[-1]
 
     def close(self) -> None:
