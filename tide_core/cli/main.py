@@ -6,13 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import click
 
 from .common import INTERRUPTED
+from .lazy_group import LazyGroup
 
 COMMANDS = {
     "run": ("tide_core.cli.run", "Train as a run file says, or resume."),
@@ -34,26 +33,6 @@ COMMANDS = {
 """Command -> (the module whose ``command`` implements it, one line of help). Modules are imported when used only."""
 
 
-class LazyGroup(click.Group):
-    """Knows its commands by name and one line of help; imports the one that is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of the table, without importing them."""
-        return [name for name, (module, _) in COMMANDS.items() if find_spec(module) is not None]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one command."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands from the one-line helps."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
-
-
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         from .. import __version__
@@ -62,7 +41,11 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )
