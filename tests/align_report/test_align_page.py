@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import chromium
+from browsers import chromium, opened
 from test_align_figures import compared, texts
 
 from tide_core.alignment_report.page import contents, page
@@ -30,21 +29,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "alignment.html"
     write_page("--html", str(path), page(compared(ByteTokenizer([b"ab"]), ByteTokenizer([b"bc"]), TEXT)))
     return path
-
-
-@contextmanager
-def opened(browser: Any, path: Path, scheme: str = "light") -> Iterator[Any]:
-    """The page; fails on anything that it complains of, or wants from elsewhere."""
-    context = browser.new_context(color_scheme=scheme)
-    complaints: list[str] = []
-    page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: complaints.append(request.url) if request.url != path.as_uri() and not request.url.startswith("data:") else None)  # fmt: skip
-    page.goto(path.as_uri())
-    yield page
-    context.close()
-    assert complaints == []
 
 
 def test_both_tokenizations_stand_over_each_other(browser: Any, written: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import chromium
+from browsers import CONTRAST, chromium, opened
 
 from tide_core.comparison.lines import Cell, Comparison, Equality, Line, counted, estimated, line
 from tide_core.comparison.page import page
@@ -55,21 +54,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written
 
 
-@contextmanager
-def opened(browser: Any, path: Path, scheme: str = "light", width: int = 1280) -> Iterator[Any]:
-    """The page; fails on anything that it complains of, or wants from elsewhere."""
-    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
-    complaints: list[str] = []
-    shown = context.new_page()
-    shown.on("console", lambda message: complaints.append(message.text))
-    shown.on("pageerror", lambda error: complaints.append(str(error)))
-    shown.on("request", lambda request: complaints.append(request.url) if request.url != path.as_uri() and not request.url.startswith("data:") else None)  # fmt: skip
-    shown.goto(path.as_uri())
-    yield shown
-    context.close()
-    assert complaints == []
-
-
 def test_the_page_shows_the_table_and_what_is_held_equal(browser: Any, path: Path) -> None:
     with opened(browser, path) as shown:
         assert shown.title() == "Comparison"
@@ -85,24 +69,6 @@ def test_the_page_shows_the_table_and_what_is_held_equal(browser: Any, path: Pat
         equal = [row.locator("td").all_text_contents() for row in shown.locator("#equal tbody tr").all()]
         assert equal == [["yes", "1,000", "1,000", "1,000"], ["no", "0", "8", "9"]]
         assert shown.locator("#notes li").all_text_contents() == [EVIL]
-
-
-CONTRAST = """() => {
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const pixel = (...colours) => {
-    canvas.clearRect(0, 0, 1, 1);
-    for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const light = ([r, g, b]) => { [r, g, b] = [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-    return .2126 * r + .7152 * g + .0722 * b; };
-  const grounds = one => one ? [...grounds(one.parentElement), getComputedStyle(one).backgroundColor] : [];
-  return [...document.querySelectorAll('main *')].filter(one => one.checkVisibility() &&
-    [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim())).map(one => {
-      const pair = [light(pixel(getComputedStyle(one).color)), light(pixel(...grounds(one)))].sort((a, b) => b - a);
-      return [(pair[0] + .05) / (pair[1] + .05), one.textContent];
-  });
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

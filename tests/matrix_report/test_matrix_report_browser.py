@@ -13,7 +13,7 @@ from matrix_results import METRIC, results
 
 sys.path.append(str(Path(__file__).parents[1] / "docs"))
 
-from browsers import chromium
+from browsers import CONTRAST, chromium, opened
 
 from tide_core.matrix_report import ReportOptions, write_report
 from tide_specs import Estimate
@@ -57,32 +57,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(cells, ReportOptions(replicates=400), folder / "report").page
 
 
-class Opened:
-    """A page with all that it complained of, and all that it wanted from elsewhere."""
-
-    def __init__(self, browser: Any, path: Path, scheme: str = "light", width: int = 1280) -> None:
-        self.context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
-        self.complaints: list[str] = []
-        self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self._asked(request.url, path.as_uri()))
-        self.page.goto(path.as_uri())
-
-    def _asked(self, url: str, own: str) -> None:
-        if url.split("#")[0] != own and not url.startswith("data:"):
-            self.complaints.append(url)
-
-    def __enter__(self) -> Any:
-        return self.page
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
-        assert self.complaints == []
-
-
 def test_heat_maps_have_the_effect_and_its_interval_in_every_cell(browser: Any, path: Path) -> None:
-    with Opened(browser, path) as page:
+    with opened(browser, path) as page:
         assert page.title() == "Matrix report"
         captions = page.locator("#maps caption").all_text_contents()
         assert captions == [f"{one} (data {data})" for one in (EVIL, "calm") for data in ("code", "prose")]
@@ -101,7 +77,7 @@ def test_heat_maps_have_the_effect_and_its_interval_in_every_cell(browser: Any, 
 
 
 def test_verdicts_ranks_and_curves_are_there(browser: Any, path: Path) -> None:
-    with Opened(browser, path) as page:
+    with opened(browser, path) as page:
         headlines = page.locator(".verdict > p:not(.quiet)").all_text_contents()
         assert headlines[0].startswith("Does not generalise") and headlines[1].startswith("Not enough evidence")
         assert page.locator("#ranks tbody th").count() == 3
@@ -115,7 +91,7 @@ def test_verdicts_ranks_and_curves_are_there(browser: Any, path: Path) -> None:
 
 
 def test_the_keyboard_leads_from_a_heat_map_to_configuration_and_log(browser: Any, path: Path) -> None:
-    with Opened(browser, path) as page:
+    with opened(browser, path) as page:
         page.locator("#maps td a").first.focus()
         page.keyboard.press("Enter")
         page.locator("#effects tr.found").wait_for()
@@ -137,7 +113,7 @@ def test_the_keyboard_leads_from_a_heat_map_to_configuration_and_log(browser: An
 
 
 def test_another_metric_has_its_own_direction_and_says_that_documents_are_missing(browser: Any, path: Path) -> None:
-    with Opened(browser, path) as page:
+    with opened(browser, path) as page:
         page.locator("#metric").select_option("1")
         assert "higher is better" in page.locator("#what").text_content()
         assert "intervals are over seeds only" in page.locator("#notes").text_content()
@@ -146,30 +122,12 @@ def test_another_metric_has_its_own_direction_and_says_that_documents_are_missin
         assert "better" in first.get_attribute("class") and first.locator("b").text_content().startswith("+0.04")
 
 
-CONTRAST = """() => {
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const pixel = (...colours) => {
-    canvas.clearRect(0, 0, 1, 1);
-    for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const light = ([r, g, b]) => { [r, g, b] = [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-    return .2126 * r + .7152 * g + .0722 * b; };
-  const grounds = one => one ? [...grounds(one.parentElement), getComputedStyle(one).backgroundColor] : [];
-  return [...document.querySelectorAll('main *')].filter(one => one.checkVisibility() &&
-    [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim())).map(one => {
-      const style = getComputedStyle(one), text = one instanceof SVGElement ? style.fill : style.color;
-      const pair = [light(pixel(text)), light(pixel(...grounds(one)))].sort((a, b) => b - a);
-      return [(pair[0] + .05) / (pair[1] + .05), one.textContent];
-  });
-}"""
-
 LINES = """() => [...document.querySelectorAll('#lines path')].map(one => getComputedStyle(one).stroke + one.getAttribute('stroke-dasharray'))"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_can_be_read_in_both_schemes(scheme: str, browser: Any, path: Path) -> None:
-    with Opened(browser, path, scheme) as page:
+    with opened(browser, path, scheme) as page:
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         found = page.evaluate(CONTRAST)
         assert len(found) > 300
@@ -179,7 +137,7 @@ def test_all_text_can_be_read_in_both_schemes(scheme: str, browser: Any, path: P
 
 def test_better_and_worse_differ_without_colour_and_for_the_colour_blind(browser: Any, path: Path) -> None:
     ground = "one => getComputedStyle(one).backgroundColor"
-    with Opened(browser, path) as page:
+    with opened(browser, path) as page:
         page.context.new_cdp_session(page).send("Emulation.setEmulatedVisionDeficiency", {"type": "deuteranopia"})
         better, worse = (page.locator(f"#maps td.{one}").first for one in ("better", "worse"))
         assert better.evaluate(ground) != worse.evaluate(ground)
@@ -190,6 +148,6 @@ def test_better_and_worse_differ_without_colour_and_for_the_colour_blind(browser
 
 
 def test_a_narrow_window_scrolls_tables_and_not_the_page(browser: Any, path: Path) -> None:
-    with Opened(browser, path, width=380) as page:
+    with opened(browser, path, width=380) as page:
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert page.evaluate("document.documentElement.scrollWidth") <= 380
