@@ -12,10 +12,10 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from tide_core.blame import Describe, blame
-from tide_core.data import Pairing, PreparedData, prepare_pairings
+from tide_core.data import Pairing, PreparedData, prepare
 from tide_core.devices import device_named
 from tide_core.distillation import Distillation
-from tide_core.method import Lesson, Method, RecordedTeacher, terms_of
+from tide_core.method import Lesson, Method, RecordedTeacher, Term, terms_of
 from tide_core.parallel import Engine
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
@@ -88,18 +88,6 @@ def tokenizer_of(architecture: Architecture, role: Role, *, trust_remote_code: b
     return architecture.trusted_tokenizer(role) if trust_remote_code else architecture.tokenizer(role)
 
 
-def prepare_split(
-    config: RunConfig,
-    split: Split,
-    tokenizers: Tokenizers,
-    cache: Path,
-    describe: Describe,
-    progress: Progress | None = None,
-) -> PreparedData:
-    """Encode and align one split of a run with one teacher, or without one."""
-    return prepare_for_all(config, split, [tokenizers], cache, describe, progress)
-
-
 def prepare_for_all(
     config: RunConfig,
     split: Split,
@@ -119,7 +107,7 @@ def prepare_for_all(
         for view, one in zip(config.lessons() or (config,), tokenizers, strict=True)
     ]
     with blame(config.data, f"while its {split} examples were prepared", describe):
-        return prepare_pairings(
+        return prepare(
             config.data,
             split,
             student=tokenizers[0].student,
@@ -202,7 +190,7 @@ def load_distillation(
         for view, one, teacher in zip(views, tokenizers, recorded or [None] * len(views), strict=False)
     ]
     student = load_model(config, "student", device, describe)
-    method = method_of(config, lessons, describe)
+    method = method_of(config, terms_of_run(config), lessons, describe)
     torch.manual_seed(config.training.seed)  # projections of feature losses start alike, whatever loaded before
     module = Distillation(student, method, slice_elements=config.training.slice_elements)
     return module.to(device)
@@ -226,13 +214,15 @@ def load_lesson(
     )
 
 
-def method_of(config: RunConfig, lessons: Sequence[Lesson], describe: Describe) -> Method:
-    """Return the components that define the run's objective, around teachers that are loaded."""
+def terms_of_run(config: RunConfig) -> list[Term]:
+    """Return the terms of the total loss, those of several teachers behind those that all share."""
+    return [*terms_of(config.losses), *(t for k, one in enumerate(config.teachers) for t in terms_of(one.losses, k))]
+
+
+def method_of(config: RunConfig, terms: Sequence[Term], lessons: Sequence[Lesson], describe: Describe) -> Method:
+    """Return the components that define the run's objective, around the teachers of ``lessons``."""
     return Method(
-        terms=[
-            *terms_of(config.losses),
-            *(t for k, one in enumerate(config.teachers) for t in terms_of(one.losses, k)),
-        ],
+        terms=terms,
         schedule=config.schedule,
         corruption=config.corruption,
         interpolation=config.interpolation,

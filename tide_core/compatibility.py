@@ -47,7 +47,12 @@ class Checker:
 
     def problem(self, place: Place, message: str, *hints: str, warning: bool = False, code: str = "") -> Problem:
         """A finding at ``place`` of ``config``; with a ``code``, the run file can accept it."""
-        place = self._in_file(place)
+        return self.problem_in_file(self._in_file(place), message, *hints, warning=warning, code=code)
+
+    def problem_in_file(
+        self, place: Place, message: str, *hints: str, warning: bool = False, code: str = ""
+    ) -> Problem:
+        """A finding at ``place`` of ``whole``, which is that of the run file."""
         return Problem(
             where=self.source.where(place),
             field=path_text(place),
@@ -206,32 +211,18 @@ def several_teachers(checker: Checker) -> Iterator[Problem]:
     for field in ("teacher", "alignment", "teacher_view", "weighting"):
         given = whole.teacher is not None if field == "teacher" else checker.source.line((field,)) is not None
         if given:
-            yield Problem(
-                where=checker.source.where((field,)),
-                field=field,
-                message=f"'{field}' stands beside 'teachers' and would be of no use",
-                hints=(at_home,),
-                line=checker.source.line((field,)) or 0,
-            )
+            message = f"'{field}' stands beside 'teachers' and would be of no use"
+            yield checker.problem_in_file((field,), message, at_home)
     for index, loss in enumerate(whole.losses):
         if loss.compares != "student":
-            yield Problem(
-                where=checker.source.where(("losses", index)),
-                field=path_text(("losses", index)),
-                message=f"'{loss.name}' compares the student with a teacher, but this run has several",
-                hints=("write it into the losses of those that it is meant for",),
-                line=checker.source.line(("losses", index)) or 0,
-            )
+            message = f"'{loss.name}' compares the student with a teacher, but this run has several"
+            hint = "write it into the losses of those that it is meant for"
+            yield checker.problem_in_file(("losses", index), message, hint)
     for index, loss in enumerate(whole.teachers[checker.lesson].losses):
         if loss.compares == "student":
             place = ("teachers", checker.lesson, "losses", index)
-            yield Problem(
-                where=checker.source.where(place),
-                field=path_text(place),
-                message=f"'{loss.name}' looks at the student alone, so it belongs to no teacher",
-                hints=("write it into the losses of the run",),
-                line=checker.source.line(place) or 0,
-            )
+            message = f"'{loss.name}' looks at the student alone, so it belongs to no teacher"
+            yield checker.problem_in_file(place, message, "write it into the losses of the run")
 
 
 def ports(checker: Checker) -> Iterator[Problem]:

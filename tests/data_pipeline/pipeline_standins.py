@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from tide_core import data
 from tide_specs import (
     AlignedPair,
     Alignment,
@@ -140,3 +141,17 @@ class Listed(Dataset):
 
     def fingerprint(self) -> str:
         return "|".join(map("=".join, self.pairs))
+
+
+def prepare(
+    dataset: Dataset,
+    split: str,
+    *,
+    teacher: TextTokenizer | None = None,
+    alignment: Alignment | None = None,
+    teacher_length_multiple: int = 1,
+    **options: Any,
+) -> data.PreparedData:
+    """``tide_core.data.prepare`` for one teacher at most."""
+    pairing = data.Pairing(teacher=teacher, alignment=alignment, length_multiple=teacher_length_multiple)
+    return data.prepare(dataset, split, pairings=[pairing], **options)  # type: ignore[arg-type]

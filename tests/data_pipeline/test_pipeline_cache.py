@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pipeline_standins import CommonEnds, Listed, WideBytes
+from pipeline_standins import CommonEnds, Listed, WideBytes, prepare
 
-from tide_core.data import PreparedData, prepare, store
+from tide_core.data import PreparedData, store
 from tide_specs import DataError
 
 PAIRS = tuple((f"p{n}", f"response {n}") for n in range(12))

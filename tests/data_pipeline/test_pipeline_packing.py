@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_standins import CommonEnds, Listed, WideBytes
+from pipeline_standins import CommonEnds, Listed, WideBytes, prepare
 
-from tide_core.data import PreparedData, packing, prepare
+from tide_core.data import PreparedData, packing
 from tide_core.data.packing import pack
 
 ROOM = (24, 16)

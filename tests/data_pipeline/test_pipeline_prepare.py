@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_standins import BOS, END, MASK, CommonEnds, Listed, WideBytes
+from pipeline_standins import BOS, END, MASK, CommonEnds, Listed, WideBytes, prepare
 
-from tide_core.data import PreparedData, Row, RowSide, prepare
+from tide_core.data import PreparedData, Row, RowSide
 from tide_specs import ConfigError, DataError, Example, PluginError, TextTokenizer
 
 

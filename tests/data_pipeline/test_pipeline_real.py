@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transformers
+from pipeline_standins import prepare
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from tide_core.data import PreparedData, RowSide, collate, prepare, workers
+from tide_core.data import PreparedData, RowSide, collate, workers
 from tide_plugins.alignments import ByteChunks
 from tide_plugins.datasets import JsonLines, PythonStandardLibrary
 from tide_plugins.tokenizers.huggingface import HuggingFaceTokenizer

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_standins import CommonEnds, Listed, WideBytes
+from pipeline_standins import CommonEnds, Listed, WideBytes, prepare
 
-from tide_core.data import PreparedData, prepare, workers
+from tide_core.data import PreparedData, workers
 from tide_specs import DataError, EncodedExample, Example, PluginError
 
 PAIRS = tuple((f"prompt {n}", f"response number {n}") for n in range(700))

@@ -2,7 +2,7 @@
 
 from .batching import collate
 from .order import BatchPlan, MicroBatchPlan, epoch_order
-from .prepared import Pairing, PreparedData, prepare, prepare_pairings, windows
+from .prepared import Pairing, PreparedData, prepare, windows
 from .rows import PreparationReport, Row, RowSide
 
 __all__ = [
@@ -16,6 +16,5 @@ __all__ = [
     "collate",
     "epoch_order",
     "prepare",
-    "prepare_pairings",
     "windows",
 ]

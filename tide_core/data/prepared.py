@@ -113,7 +113,7 @@ class PreparedData:
         return PreparedData(self._stores, f"{self.fingerprint}-packed", self._places, packed)
 
 
-def prepare_pairings(
+def prepare(
     dataset: Dataset,
     split: Split,
     *,
@@ -125,9 +125,20 @@ def prepare_pairings(
     max_examples: int | None = None,
     progress: Progress | None = None,
 ) -> PreparedData:
-    """Prepare a split for several teachers at once: each pairing as ``prepare`` does it, the examples that all of them keep.
+    """Encode, align and window the examples of a split, or open what an earlier call left in ``cache_directory``.
 
-    With one pairing (or one without a teacher) this is ``prepare``.
+    pairings: one per teacher, or one without a teacher; of several, the examples that all of them keep are kept.
+
+    An example is cut to ``dataset.max_length`` tokens (``teacher_max_length`` on the teacher's side, by default twice
+    that); a chunk counts only when all its tokens are inside both windows and trainable; an example that keeps nothing
+    to train on is dropped; both kinds are counted in the report. Rows of a block form are filled with trainable
+    end-of-turn tokens up to ``length_multiple``.
+
+    workers: processes that encode; 0: this one. max_examples: look at the first so many examples only. progress:
+    called with the number of examples done and the total, where one is known; not called when the cache is hit.
+
+    Raises ``ConfigError`` for a window that is not a multiple of the block, ``DataError`` when nothing is left to train
+    on, when a text contains the mask token, or when the cache cannot be written.
     """
     opened = [
         _prepare_one(
@@ -158,47 +169,6 @@ def _kept_by_all(stores: Sequence[Store], where: str) -> list[NDArray[np.int64]]
             f"{where}: no example is usable with every teacher; raise data.max_length or data.teacher_max_length"
         )
     return [np.searchsorted(one, common) for one in samples]
-
-
-def prepare(
-    dataset: Dataset,
-    split: Split,
-    *,
-    student: TextTokenizer,
-    teacher: TextTokenizer | None = None,
-    alignment: Alignment | None = None,
-    length_multiple: int = 1,
-    teacher_length_multiple: int = 1,
-    cache_directory: str,
-    workers: int = 1,
-    max_examples: int | None = None,
-    progress: Progress | None = None,
-) -> PreparedData:
-    """Encode, align and window the examples of a split, or open what an earlier call left in ``cache_directory``.
-
-    An example is cut to ``dataset.max_length`` tokens (``teacher_max_length`` on the teacher's side, by default twice
-    that); a chunk counts only when all its tokens are inside both windows and trainable; an example that keeps nothing
-    to train on is dropped; both kinds are counted in the report. Rows of a block form are filled with trainable
-    end-of-turn tokens up to ``length_multiple``.
-
-    workers: processes that encode; 0: this one. max_examples: look at the first so many examples only. progress:
-    called with the number of examples done and the total, where one is known; not called when the cache is hit.
-
-    Raises ``ConfigError`` for a window that is not a multiple of the block, ``DataError`` when nothing is left to train
-    on, when a text contains the mask token, or when the cache cannot be written.
-    """
-    pairing = Pairing(teacher=teacher, alignment=alignment, length_multiple=teacher_length_multiple)
-    return prepare_pairings(
-        dataset,
-        split,
-        student=student,
-        pairings=[pairing],
-        length_multiple=length_multiple,
-        cache_directory=cache_directory,
-        workers=workers,
-        max_examples=max_examples,
-        progress=progress,
-    )
 
 
 def _prepare_one(

@@ -14,7 +14,7 @@ from tide_core.overrides import parse_path, put
 from tide_core.problems import Problem, RunFileError
 from tide_core.registry import Registry
 from tide_core.run_schema import RunConfig
-from tide_core.yaml_source import Place, Source, path_text
+from tide_core.yaml_source import Place, Source
 from tide_specs import Architecture, PluginError, Recipe, Stage
 
 RECIPE: Place = ("recipe",)
@@ -127,10 +127,3 @@ def staged_run(
 def of_stage(problem: Problem, stage: Stage) -> Problem:
     """Say in which stage a problem arises."""
     return replace(problem, message=f"in stage '{stage.name}': {problem.message}")
-
-
-def describe_change(stage: Stage) -> str:
-    """The changes of a stage in one line."""
-    parts = [f"{path_text(parse_path(path, ''))} = {value}" for path, value in stage.changes.items()]
-    parts += [f"{role} from {name}" for role, name in (("student", stage.student), ("teacher", stage.teacher)) if name]
-    return ", ".join(parts) or "the run file as it is"

@@ -15,13 +15,14 @@ from tide_core.assembly import (
     describer,
     load_all_tokenizers,
     load_model,
+    method_of,
     prepare_for_all,
 )
 from tide_core.blame import Describe
 from tide_core.config import config_record
 from tide_core.data import PreparedData
 from tide_core.distillation import Distillation
-from tide_core.method import Lesson, Method, terms_of
+from tide_core.method import Lesson, terms_of
 from tide_core.recording.answering import weights_fingerprint
 from tide_core.recording.asking import Asker, Report
 from tide_core.recording.identity import record, run_identity
@@ -221,13 +222,6 @@ def _noising(config: RunConfig, tokenizers: Sequence[Tokenizers], teacher: int, 
         assert view.teacher is not None and one.teacher is not None
         stand_in = StandIn(view.teacher, one.teacher)
         lessons.append(Lesson(teacher=stand_in, view=view.teacher_view, interpolation=view.interpolation))
-    method = Method(
-        terms=terms_of([loss for loss in views[teacher].losses if not isinstance(loss, FeatureLoss)], teacher),
-        schedule=config.schedule,
-        corruption=config.corruption,
-        interpolation=config.interpolation,
-        timesteps=config.timesteps,
-        lessons=lessons,
-        describe=describe,
-    )
-    return Distillation(StandIn(config.student, tokenizers[0].student), method)
+    terms = terms_of([loss for loss in views[teacher].losses if not isinstance(loss, FeatureLoss)], teacher)
+    student = StandIn(config.student, tokenizers[0].student)
+    return Distillation(student, method_of(config, terms, lessons, describe))
