@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from tide_specs.loss import FeatureLoss, Loss
+from tide_specs.testing.loss_inputs import HIDDEN, built, feature_inputs
 from tide_specs.testing.outcome import CheckSkipped, expect
-
-from .loss import HIDDEN, built, feature_inputs
 
 
 def check_module_is_built_alike(loss: Loss) -> None:
