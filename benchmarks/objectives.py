@@ -10,16 +10,14 @@ import argparse
 import csv
 import itertools
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from cells import ROOT, finished, interval, tide
+
 BASE = ROOT / "examples" / "demo" / "cross_entropy.yaml"
 ASSETS = ROOT / "docs" / "assets"
 CSV = ASSETS / "objectives.csv"
@@ -103,7 +101,7 @@ class Cell:
         return self.output / "events.jsonl"
 
     def finished(self) -> bool:
-        return self.log.exists() and '"status": "finished"' in self.log.read_text()
+        return finished(self.log)
 
     def run(self) -> None:
         regime = REGIMES[self.regime]
@@ -119,10 +117,7 @@ class Cell:
             "observers=[]",
             f"output={self.output}",
         ]
-        command = [sys.executable, "-m", "tide_core.cli.main", "run", str(BASE)]
-        command += [part for setting in settings for part in ("--set", setting)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True)
+        tide(BASE, settings)
 
     def metrics(self) -> dict[str, float]:
         """Final evaluation: metric -> value."""
@@ -182,10 +177,6 @@ def paired(table: Sequence[dict[str, object]], regime: str, objective: str, metr
     ]
 
 
-T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-"""Student's t, 97.5 % quantile by degrees of freedom."""
-
-
 def markdown(table: Sequence[dict[str, object]]) -> Iterator[str]:
     for regime, its in REGIMES.items():
         here = [r for r in table if r["regime"] == regime]
@@ -211,11 +202,7 @@ def _line(
     kl = [float(str(r["bernoulli_kl"])) for r in here if r["objective"] == objective]
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     gaps = paired(table, regime, objective, "bits_per_byte")
-    against = ""
-    if objective != BASELINE and len(gaps) > 1:
-        half = T_975[len(gaps) - 1] * statistics.stdev(gaps) / len(gaps) ** 0.5
-        mean = statistics.mean(gaps)
-        against = f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
+    against = interval(gaps) if objective != BASELINE else ""
     mean_kl = statistics.mean(kl)
     return f"| {objective} | {statistics.mean(values):.3f}, {spread:.3f} | {against} | {mean_kl:.4f} | {len(values)} |"
 

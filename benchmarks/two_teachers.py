@@ -15,18 +15,16 @@ import hashlib
 import importlib.util
 import itertools
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from cells import ROOT, finished, interval, tide
+
 from tide_core.registry import Registry
 
-ROOT = Path(__file__).parents[1]
 WORK = ROOT / "runs" / "two_teachers"
 DEMO = ROOT / "examples" / "demo"
 CSV = ROOT / "docs" / "assets" / "two_teachers.csv"
@@ -35,8 +33,6 @@ LIBRARY = "torch"
 """Whose docstrings the second teacher reads."""
 SEEN, HELD_OUT = 200, 48
 """Examples of each kind that a student sees, and that it is measured on."""
-T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365}
-"""Student's t, 97.5 % quantile by degrees of freedom."""
 
 CODE = "{name: huggingface, model: examples/demo/teacher, form: bidirectional}"
 LOSS = "[{name: forward_kl, temperature: 2, weight: 3}]"
@@ -99,13 +95,6 @@ def _write(path: Path, lines: Sequence[dict[str, str]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def tide(base: Path, settings: Sequence[str]) -> None:
-    command = [sys.executable, "-m", "tide_core.cli.main", "run", str(base)]
-    command += [part for setting in settings for part in ("--set", setting)]
-    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True)
-
-
 def data(name: str, length: int) -> str:
     train, held_out = (WORK / f"{name}-{split}.jsonl" for split in ("train", "held-out"))
     return f"{{name: jsonl, path: {train}, evaluation_path: {held_out}, chat: false, max_length: {length}}}"
@@ -145,7 +134,7 @@ class Cell:
         return self.output / "events.jsonl"
 
     def finished(self) -> bool:
-        return self.log.exists() and '"status": "finished"' in self.log.read_text()
+        return finished(self.log)
 
     def teachers(self) -> str:
         prose = f"{{name: huggingface, model: {PROSE_TEACHER / 'student'}, form: bidirectional}}"
@@ -209,14 +198,6 @@ def table(rows: Sequence[dict[str, object]]) -> Iterator[str]:
             if (objective, seed) in value
         ]
         yield f"| {objective} | {means} | {interval(gaps) if objective != 'no teacher' else ''} |"
-
-
-def interval(gaps: Sequence[float]) -> str:
-    if len(gaps) < 2:
-        return ""
-    half = T_975[len(gaps) - 1] * statistics.stdev(gaps) / len(gaps) ** 0.5
-    mean = statistics.mean(gaps)
-    return f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
 
 
 def main() -> None:
