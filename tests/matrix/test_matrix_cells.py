@@ -73,6 +73,36 @@ def test_a_value_may_set_several_fields(load):
     ]
 
 
+def test_derived_fields_put_the_labels_of_several_axes_together(load, tmp_path):
+    """What depends on a pair of labels, such as the checkpoint to start from, needs no value for each pair."""
+    (tmp_path / "small-0").mkdir()
+    cells = load(
+        "base: run.yaml\naxes:\n"
+        "  size: {small: {set: {student: {name: toy_model, form: block_diffusion}}}, large: {set: {student: toy_model}}}\n"
+        "  training.seed: [0, 1]\n"
+        'derived: {student.model: "{size}-{training.seed}"}\n'
+    ).matrix.cells
+    assert [cell.config.student.model for cell in cells] == [str(tmp_path / "small-0"), "small-1", "large-0", "large-1"]
+    assert [cell.config.student.form for cell in cells] == ["block_diffusion"] * 2 + ["bidirectional"] * 2
+
+
+@pytest.mark.parametrize(
+    ("derived", "message"),
+    [
+        ('{student.model: "{sizes}"}', "there is no axis 'sizes'"),
+        ("{student.model: small}", "names no axis"),
+        ('{student: "{training.seed}"}', "replaces 'student.parameters', which axis 'student.parameters' sets"),
+        ('{studnet.model: "{training.seed}"}', "'studnet.model' is no field of a run"),
+        ('{output: "{training.seed}"}', "a folder of its own"),
+        ("{student.model: [1]}", "derived"),
+    ],
+)
+def test_derived_fields_that_cannot_be_are_refused_at_their_line(load, derived, message):
+    with pytest.raises(RunFileError) as caught:
+        load(SEEDS + f"  student.parameters: [1, 2]\nderived:\n  {derived[1:-1]}\n")
+    assert message in str(caught.value) and "matrix.yaml:6" in str(caught.value)
+
+
 def test_paths_are_looked_up_beside_the_file_that_names_them(load, tmp_path, toys):
     load(SEEDS)
     elsewhere = tmp_path / "elsewhere"

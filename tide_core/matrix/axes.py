@@ -1,10 +1,11 @@
-"""The axes of a matrix file: which fields each value sets, and what it is called."""
+"""The axes of a matrix file: which fields each value sets, what it is called, and what several of them make together."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tide_core.overrides import parse_path
@@ -37,15 +38,31 @@ class AxisValue:
 
 Axes = Mapping[str, Sequence[AxisValue]]
 
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+"""In a value of ``derived``: an axis, whose label is put here."""
 
-def read_axes(source: Source) -> dict[str, list[AxisValue]]:
-    """Return the axes of a matrix file whose shape is valid. Raises ``RunFileError`` with everything that is wrong."""
+
+def read_axes(source: Source) -> tuple[dict[str, list[AxisValue]], list[Setting]]:
+    """Return the axes of a matrix file whose shape is valid, and its ``derived`` fields.
+
+    Raises ``RunFileError`` with everything that is wrong.
+    """
     reader = _Reader(source)
     axes = {name: reader.axis(name, given) for name, given in source.data["axes"].items()}
-    reader.check_fields(axes)
+    derived = reader.derived(source.data.get("derived") or {}, axes)
+    reader.check_fields(axes, derived)
     if reader.problems:
         raise RunFileError(reader.problems)
-    return axes
+    return axes, derived
+
+
+def settings_of(combination: Mapping[str, AxisValue], derived: Sequence[Setting]) -> list[Setting]:
+    """Return what the values of a cell set, then its derived fields with the cell's labels in their places."""
+    settings = [setting for value in combination.values() for setting in value.settings]
+    for given in derived:
+        text = PLACEHOLDER.sub(lambda found: combination[found[1]].label, given.value)
+        settings.append(replace(given, value=text))
+    return settings
 
 
 class _Reader:
@@ -103,7 +120,7 @@ class _Reader:
         return AxisValue(label=label, settings=(Setting(field=field, value=value, place=place),))
 
     def _several(self, place: Place, given: Any) -> Iterator[Setting]:
-        if not isinstance(given, Mapping) or not given:
+        if not isinstance(given, Mapping):
             self._complain(place, "must be a mapping of fields to values, e.g.  {training.seed: 1}")
             return
         for path, value in given.items():
@@ -134,18 +151,39 @@ class _Reader:
         if any(not label.strip() for label in labels):
             self._complain(place, "a label is empty")
 
-    def check_fields(self, axes: Axes) -> None:
-        """No axis may undo what another one sets."""
+    def derived(self, given: Mapping[str, str], axes: Axes) -> list[Setting]:
+        """Read the fields that depend on several axes."""
+        if not given:
+            return []
+        settings = list(self._several(("derived",), given))
+        for setting in settings:
+            named: list[str] = PLACEHOLDER.findall(setting.value)
+            if not named:
+                self._complain(setting.place, "names no axis: write {AXIS} where its label belongs, or set it in the base")
+            for axis in named:
+                if axis not in axes:
+                    known = f"axes: {', '.join(axes)}"
+                    self._complain(setting.place, f"there is no axis '{axis}'{did_you_mean(axis, list(axes))}", known)
+        return settings
+
+    def check_fields(self, axes: Axes, derived: Sequence[Setting]) -> None:
+        """No axis may undo what another one sets, and no derived field what an axis does."""
         setters: dict[Place, str] = {}
-        for name, values in axes.items():
-            fields = {setting.field: setting.place for value in values for setting in value.settings}
+        by_axis = {name: [setting for value in values for setting in value.settings] for name, values in axes.items()}
+        for name, settings in by_axis.items():
+            fields = {setting.field: setting.place for setting in settings}
             for field, place in fields.items():
-                for other, first in setters.items():
-                    if other[: len(field)] == field:
-                        what = f"'{path_text(other)}', which axis '{first}' sets"
-                        order = "" if other == field else f"; write axis '{name}' before axis '{first}'"
-                        self._complain(place, f"replaces {what}{order}")
+                for other, first in self._replaced(field, setters):
+                    order = "" if other == field else f"; write axis '{name}' before axis '{first}'"
+                    self._complain(place, f"replaces '{path_text(other)}', which axis '{first}' sets{order}")
             setters |= dict.fromkeys(fields, name)
+        for setting in derived:
+            for other, first in self._replaced(setting.field, setters):
+                self._complain(setting.place, f"replaces '{path_text(other)}', which axis '{first}' sets")
+
+    @staticmethod
+    def _replaced(field: Place, setters: Mapping[Place, str]) -> list[tuple[Place, str]]:
+        return [(other, axis) for other, axis in setters.items() if other[: len(field)] == field]
 
 
 def _is_labelled(item: Any) -> bool:

@@ -18,7 +18,7 @@ from tide_core.run_schema import RunConfig
 from tide_core.yaml_source import Source, path_text, read_source
 from tide_specs import ConfigError
 
-from .axes import read_axes
+from .axes import Setting, read_axes, settings_of
 from .cell_source import Base, CellSource
 from .cells import Cell, Matrix
 from .filters import Combination, combinations
@@ -47,10 +47,10 @@ def load_matrix(path: str | Path, *, registry: Registry) -> LoadedMatrix:
     source = read_source(path)
     options = _options(source, registry)
     _require_base(source)
-    axes = read_axes(source)
+    axes, derived = read_axes(source)
     base = Base(source)
     chosen = combinations(axes, source)
-    runs = _runs(base, source, chosen, registry)
+    runs = _runs(base, source, chosen, derived, registry)
     directory = Path(options.output or Path("runs") / Path(path).stem)
     cells, warnings = _cells(chosen, runs, directory, registry)
     _require_different(cells, source)
@@ -76,15 +76,18 @@ def _require_base(source: Source) -> None:
 
 
 def _runs(
-    base: Base, matrix: Source, chosen: Iterable[Combination], registry: Registry
+    base: Base,
+    matrix: Source,
+    chosen: Iterable[Combination],
+    derived: Sequence[Setting],
+    registry: Registry,
 ) -> list[tuple[RunConfig, CellSource]]:
     """Validate every cell's run; what is wrong with several of them is said once."""
     runs: list[tuple[RunConfig, CellSource]] = []
     problems: dict[str, Problem] = {}
     for combination in chosen:
-        settings = [setting for value in combination.values() for setting in value.settings]
         try:
-            source = CellSource(base, matrix, settings)
+            source = CellSource(base, matrix, settings_of(combination, derived))
             runs.append((validate_run(source, registry), source))
         except RunFileError as error:
             problems |= {str(problem): problem for problem in error.problems}

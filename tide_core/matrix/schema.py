@@ -23,6 +23,10 @@ class MatrixFile(Settings):
     axes: dict[str, list[Any] | dict[str, Any]] = Field(
         min_length=1, description="axis -> its values; the cells are all combinations of one value of each axis"
     )
+    derived: dict[str, str] = Field(
+        default_factory=dict,
+        description="field -> text in which {AXIS} stands for the cell's label: values that several axes make together",
+    )
     include: tuple[Filter, ...] = Field(
         default=(), description="keep only the cells that one of these describes: axis -> label, or list of labels"
     )
