@@ -13,7 +13,9 @@ from matrix_results import AXES, METRIC, finished, results
 from tide_core.matrix.results import CellResult
 from tide_core.matrix_report.comparing import Effect
 from tide_core.matrix_report.options import ReportOptions
+from tide_core.matrix_report.markdown import markdown
 from tide_core.matrix_report.report import Report, build_report
+from tide_core.matrix_report.wording import settings_text
 from tide_specs import ConfigError, Estimate
 
 SMALL = ReportOptions(replicates=400)
@@ -167,6 +169,42 @@ def test_another_student_never_stands_in() -> None:
     found = effect_of(build_report(cells, SMALL), "kl", "llada", "qwen")
     assert (found.outcome, found.seeds) == ("missing", ())
     assert {one.reason for one in found.lacking} == {"the matrix has no baseline (alone) of this setting and seed"}
+
+
+def test_what_is_impossible_is_counted_apart_from_what_is_not_measured_yet() -> None:
+    """An objective that helps wherever it can be had helps everywhere; one reason is given once, for all its settings."""
+    cells = [
+        replace(one, status="impossible", reason="losses[1]: no such port", metrics={}, per_example={}, curves={})
+        if one.labels["objective"] == "kl" and one.labels["student"] == "gemma"
+        else one
+        for one in results(AXES, helps_qwen)
+    ]
+    report = build_report(cells, SMALL)
+    found = next(one for one in report.metrics[0].verdicts if one.objective == "kl")
+    assert found.headline == (
+        "Helps in every setting in which it is possible. Of 4 settings: helps in 2, impossible in 2."
+    )
+    assert "- Impossible: student gemma (2 settings): losses\\[1]: no such port." in markdown(report)
+    pending = changed(cells, "dream--qwen--kl--0", status="pending", metrics={}, per_example={}, curves={})
+    assert effect_of(build_report(pending, SMALL), "kl", "dream", "qwen").outcome == "better"
+    for seed in range(5):
+        pending = changed(pending, f"dream--qwen--kl--{seed}", status="pending", metrics={}, per_example={}, curves={})
+    report = build_report(pending, SMALL)
+    assert "helps in 1, not measured in 1, impossible in 2." in markdown(report)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "text"),
+    [
+        ("ax ay bx by", "all settings (4 settings)"),
+        ("ax ay", "teacher a (2 settings)"),
+        ("ax by", "teacher a, student x; teacher b, student y"),
+        ("bx", "teacher b, student x"),
+    ],
+)
+def test_settings_are_said_in_few_words_where_these_say_it_exactly(chosen: str, text: str) -> None:
+    places = {f"{a}{b}": (("teacher", a), ("student", b)) for a in "ab" for b in "xy"}
+    assert settings_text([places[one] for one in chosen.split()], list(places.values())) == text
 
 
 def test_two_seeds_give_an_interval_over_documents_only_and_no_finding() -> None:

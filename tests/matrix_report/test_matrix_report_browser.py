@@ -45,7 +45,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("matrix")
     config, log = folder / "config.json", folder / "log.txt"
     config.write_text('{"steps": 7}')
-    log.write_text(EVIL + "\nthe end\n")
+    log.write_text(EVIL + f"\nthe end of {Path.cwd() / 'log'}\n")
     cells = results(AXES, effect)
     for index, one in enumerate(cells):
         known = {"config_path": config, "log_path": log}
@@ -72,7 +72,7 @@ def test_heat_maps_have_the_effect_and_its_interval_in_every_cell(browser: Any, 
         assert between.startswith("−0.") and " to −0." in between and word == "better"
         assert page.locator("#maps td.worse").count() == 4
         assert page.locator("#maps td.unclear").count() == 6
-        assert page.locator("#maps td.missing").all_text_contents() == ["not measured"] * 2
+        assert page.locator("#maps td.impossible").all_text_contents() == ["impossible"] * 2
         assert page.locator("#gaps").text_content().count("impossible") == 1
 
 
@@ -108,7 +108,7 @@ def test_the_keyboard_leads_from_a_heat_map_to_configuration_and_log(browser: An
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         assert box.locator("pre").nth(0).text_content() == '{"steps": 7}'
-        assert box.locator("pre").nth(1).text_content() == EVIL + "\nthe end"
+        assert box.locator("pre").nth(1).text_content() == EVIL + "\nthe end of log"
         assert box.locator("pre").nth(1).is_visible()
 
 

@@ -21,7 +21,7 @@ from tide_core.cli.main import call
 from tide_core.matrix.definition import load_matrix
 from tide_core.matrix.results import RESULT, CellResult, write_record
 from tide_core.matrix_report import ReportFiles, ReportOptions, write_report
-from tide_core.matrix_report.drilldown import cell_details, log_tail, thinned
+from tide_core.matrix_report.drilldown import Lines, cell_details, log_tail, thinned
 from tide_core.registry import Registry
 from tide_specs import ConfigError
 
@@ -52,8 +52,8 @@ def test_the_summary_says_what_was_found_and_what_was_not(written: ReportFiles) 
     assert f"## {METRIC} (lower is better)" in text
     assert "corrected for the number of comparisons of this metric (Holm; 7)" in text
     assert "**kl.** Helps in every setting. Of 4 settings: helps in 4." in text
-    assert "**calm.** Not enough evidence" in text and "not measured in 1" in text
-    assert "- Not measured: teacher dream, student gemma: impossible: alignment: \\<b\\>no\\</b\\> \\|" in text
+    assert "**calm.** Not enough evidence" in text and "impossible in 1" in text
+    assert "- Impossible: teacher dream, student gemma: alignment: \\<b\\>no\\</b\\> \\|" in text
     assert "| failed | it was killed last line | llada--qwen--kl--4 |" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| kl | teacher llada, student qwen |")]
     assert row.endswith("| better | 4 | 60 |")
@@ -74,7 +74,7 @@ def test_the_table_of_effects_has_every_comparison(written: ReportFiles) -> None
     with written.effects.open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 8
-    missing = next(row for row in rows if row["outcome"] == "missing")
+    missing = next(row for row in rows if row["outcome"] == "impossible")
     assert (missing["axis.teacher"], missing["difference"], missing["seeds"]) == ("dream", "", "")
     first = rows[0]
     assert (first["objective"], first["outcome"], first["over"]) == ("kl", "better", "seeds and documents")
@@ -114,8 +114,8 @@ def test_logs_are_shown_as_a_terminal_would(tmp_path: Path) -> None:
 
 
 def test_a_cell_without_files_is_shown_all_the_same() -> None:
-    details = cell_details(results(AXES)[0])
-    assert (details["config"], details["log"]) == ("", "")
+    details = cell_details(results(AXES)[0], Lines())
+    assert (details["config"], details["log"]) == ([], [])
     assert dict(details["numbers"])["parameters"] == "1,000"
 
 

@@ -13,16 +13,17 @@ from .options import Axes, Direction, ReportOptions
 from .readings import Missing, Reading, Readings, Setting, natural, without
 from .resampling import Interval, Matrix, interval, weighted
 
-Outcome = Literal["better", "worse", "unclear", "few seeds", "missing"]
+Outcome = Literal["better", "worse", "unclear", "few seeds", "missing", "impossible"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lacking:
-    """A run that could not be paired: its seed, the cell that is to blame, and why."""
+    """A run that could not be paired: its seed, the cell that is to blame, and why; whether no such run can be."""
 
     seed: str
     cell: str
     reason: str
+    impossible: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class Effect:
     def outcome(self) -> Outcome:
         """What may be said of it: too few seeds support no statement about training, however sure of the documents."""
         if self.interval is None:
-            return "missing"
+            return "impossible" if all(one.impossible for one in self.lacking) else "missing"
         if self.interval.over in ("documents only", "nothing"):
             return "few seeds"
         if not self.significant:
@@ -138,7 +139,7 @@ def _pair(readings: Readings, axes: Axes, baseline: str, key: tuple[str, Setting
     if run is None:
         return None
     if isinstance(run, Missing):
-        return Lacking(seed=seed, cell=run.cell, reason=run.reason)
+        return Lacking(seed=seed, cell=run.cell, reason=run.reason, impossible=run.impossible)
     own = readings.found.get((baseline, setting, seed))
     if isinstance(own, Reading):
         return _Pair(seed=seed, run=run, base=own, borrowed=False)
@@ -152,7 +153,8 @@ def _pair(readings: Readings, axes: Axes, baseline: str, key: tuple[str, Setting
             return _Pair(seed=seed, run=run, base=base, borrowed=True)
     for _, cell, base in others:
         if isinstance(base, Missing):
-            return Lacking(seed=seed, cell=cell, reason=f"the baseline is {base.reason}")
+            reason = f"the baseline is {base.reason}"
+            return Lacking(seed=seed, cell=cell, reason=reason, impossible=base.impossible)
     return Lacking(seed=seed, cell=run.cell, reason=f"the matrix has no baseline ({baseline}) of this setting and seed")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +21,32 @@ POINTS = 100
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def cell_details(result: CellResult) -> dict[str, Any]:
-    """Return all that is known of one cell, as plain data."""
+class Lines:
+    """Lines of text, each kept once: the configurations of a matrix' cells differ in a few of them."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def places(self, lines: Sequence[str]) -> list[int]:
+        """Return the places of lines among those kept."""
+        return [self._places.setdefault(line, len(self._places)) for line in lines]
+
+    @property
+    def kept(self) -> list[str]:
+        """All lines, in their places."""
+        return list(self._places)
+
+
+def cell_details(result: CellResult, lines: Lines) -> dict[str, Any]:
+    """Return all that is known of one cell, as plain data; its texts as places in ``lines``."""
     return {
         "id": result.cell,
         "status": result.status,
         "labels": ", ".join(f"{axis} {label}" for axis, label in result.labels.items()),
         "reason": result.reason,
         "numbers": _numbers(result),
-        "config": _config(result.config_path),
-        "log": "\n".join(log_tail(result.log_path)),
+        "config": lines.places(_config(result.config_path)),
+        "log": lines.places([_from_here(line) for line in log_tail(result.log_path)]),
     }
 
 
@@ -40,7 +57,7 @@ def _numbers(result: CellResult) -> list[tuple[str, str]]:
     found += [(name, f"{value:,}") for name, value in counted if value is not None]
     if result.seconds:
         found.append(("seconds", f"{result.seconds:,.1f}"))
-    return [*found, ("folder", str(result.directory))] if result.directory else found
+    return [*found, ("folder", _from_here(str(result.directory)))] if result.directory else found
 
 
 def _estimate(value: float, low: float | None, high: float | None) -> str:
@@ -50,12 +67,18 @@ def _estimate(value: float, low: float | None, high: float | None) -> str:
     return number(value) + between
 
 
-def _config(path: Path | None) -> str:
+def _config(path: Path | None) -> list[str]:
     try:
         text = "" if path is None else path.read_text(encoding="utf-8")
     except OSError:
-        return ""
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n... ({len(text):,} characters in {path})"
+        return []
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}\n... ({len(text):,} characters in {path})"
+    return _from_here(shown).splitlines()
+
+
+def _from_here(text: str) -> str:
+    """Write paths inside the current folder as it sees them: a page that is passed on need not say where that was."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def log_tail(path: Path | None) -> list[str]:

@@ -7,11 +7,8 @@ from collections.abc import Iterator, Sequence
 from .comparing import Effect
 from .ranking import Ranking
 from .report import MetricReport, Report
-from .verdict import Verdict, effect_text
-from .wording import difference_text, interval_text, number, probability, setting_text
-
-NAMED = 12
-"""Settings that a verdict names of each group; the table has all of them."""
+from .verdict import Verdict, group_texts
+from .wording import NAMED, WORDS, difference_text, interval_text, number, probability, setting_text
 
 
 def markdown(report: Report) -> str:
@@ -63,8 +60,9 @@ def _metric(report: Report, metric: MetricReport) -> Iterator[str]:
 def _verdict(verdict: Verdict) -> str:
     lines = [f"**{escaped(verdict.objective)}.** {verdict.headline}", ""]
     for words, effects in verdict.groups:
-        named = "; ".join(escaped(effect_text(one)) for one in effects[:NAMED])
-        more = f"; and {len(effects) - NAMED} more" if len(effects) > NAMED else ""
+        texts = group_texts(verdict, words, effects)
+        named = "; ".join(escaped(text) for text in texts[:NAMED])
+        more = f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
         lines.append(f"- {words[0].upper()}{words[1:]}: {named}{more}.")
     if verdict.mean is not None:
         lines.append(f"- Mean over the settings: {mean_text(verdict)}.")
@@ -98,7 +96,7 @@ EFFECT_COLUMNS = (
 def _effect_row(effect: Effect) -> list[str]:
     head = [effect.objective, setting_text(effect.setting)]
     if effect.interval is None:
-        return [*head, "", "", "", "", "", "not measured", "0", ""]
+        return [*head, "", "", "", "", "", WORDS[effect.outcome], "0", ""]
     return [
         *head,
         number(effect.value),
@@ -106,7 +104,7 @@ def _effect_row(effect: Effect) -> list[str]:
         difference_text(effect.interval),
         interval_text(effect.interval) or "none",
         probability(effect.adjusted),
-        effect.outcome,
+        WORDS[effect.outcome],
         str(len(effect.seeds)),
         str(effect.documents or ""),
     ]

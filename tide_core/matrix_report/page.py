@@ -8,22 +8,13 @@ from typing import Any
 
 from ..html_pages import filled
 from .comparing import Effect
-from .drilldown import cell_details, curves
+from .drilldown import Lines, cell_details, curves
 from .markdown import mean_text, rank_order, rank_row, ranking_lines, unranked
 from .options import Axes
 from .readings import setting_of, without
 from .report import MetricReport, Report
-from .verdict import Verdict, effect_text, lacking_text
-from .wording import between_text, difference_text, number, probability, setting_text
-
-WORDS = {
-    "better": "better",
-    "worse": "worse",
-    "unclear": "unclear",
-    "few seeds": "too few seeds",
-    "missing": "not measured",
-}
-
+from .verdict import Verdict, group_texts, lacking_text
+from .wording import WORDS, between_text, difference_text, number, probability, setting_text
 
 def page(report: Report) -> str:
     """Return the page."""
@@ -32,6 +23,8 @@ def page(report: Report) -> str:
 
 def contents(report: Report) -> dict[str, Any]:
     """Return what the page shows, as plain data."""
+    lines = Lines()
+    cells = [cell_details(result, lines) for result in report.results]
     return {
         "title": report.title,
         "facts": _facts(report),
@@ -45,7 +38,8 @@ def contents(report: Report) -> dict[str, Any]:
         "metrics": [_metric(report, metric) for metric in report.metrics],
         "unfinished": report.reasons,
         "undirected": list(report.undirected),
-        "cells": [cell_details(result) for result in report.results],
+        "cells": cells,
+        "lines": lines.kept,
         "settings": _settings(report),
     }
 
@@ -102,7 +96,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "objective": verdict.objective,
         "headline": verdict.headline,
-        "groups": [[words, [effect_text(one) for one in effects]] for words, effects in verdict.groups],
+        "groups": [[words, len(effects), group_texts(verdict, words, effects)] for words, effects in verdict.groups],
         "mean": "" if verdict.mean is None else mean_text(verdict),
     }
 

@@ -39,11 +39,12 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """A cell that says nothing of a metric, and why."""
+    """A cell that says nothing of a metric, and why. impossible: its components do not work together."""
 
     cell: str
     labels: Mapping[str, str]
     reason: str
+    impossible: bool = False
 
 
 @dataclass(kw_only=True)
@@ -103,7 +104,8 @@ def _weights(results: Sequence[CellResult], metric: str, options: ReportOptions)
 def _reading(result: CellResult, metric: str, weights: str) -> Reading | Missing:
     reason = _why_not(result, metric, weights)
     if reason:
-        return Missing(cell=result.cell, labels=result.labels, reason=reason)
+        impossible = result.status == "impossible"
+        return Missing(cell=result.cell, labels=result.labels, reason=reason, impossible=impossible)
     listed = result.per_example.get(metric)
     weighing = result.per_example.get(weights) if listed is not None and weights else None
     return Reading(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from .comparing import Effect, Outcome
 from .options import Axes
-from .wording import difference_text, interval_text, setting_text
+from .readings import Setting
+from .wording import difference_text, interval_text, setting_text, settings_text
 
 GROUPS: tuple[tuple[Outcome, str], ...] = (
     ("better", "helps"),
@@ -15,7 +16,10 @@ GROUPS: tuple[tuple[Outcome, str], ...] = (
     ("unclear", "evidence does not suffice"),
     ("few seeds", "too few seeds to say"),
     ("missing", "not measured"),
+    ("impossible", "impossible"),
 )
+WITHOUT_NUMBERS = ("not measured", "impossible")
+"""Groups whose members differ in what kept them from being measured alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +63,21 @@ def headline(effects: Sequence[Effect]) -> str:
     """Return the sentence that answers whether the objective generalises over the settings of this matrix."""
     count: dict[Outcome, int] = {outcome: sum(one.outcome == outcome for one in effects) for outcome, _ in GROUPS}
     whole = len(effects)
+    possible = whole - count["impossible"]
     told = ", ".join(f"{words} in {count[outcome]}" for outcome, words in GROUPS if count[outcome])
-    return f"{_judgement(count, whole)} Of {whole} {'setting' if whole == 1 else 'settings'}: {told}."
+    return f"{_judgement(count, possible, whole)} Of {whole} {'setting' if whole == 1 else 'settings'}: {told}."
 
 
-def _judgement(count: dict[Outcome, int], whole: int) -> str:
-    if count["missing"] == whole:
+def _judgement(count: dict[Outcome, int], possible: int, whole: int) -> str:
+    every = "every setting" if possible == whole else "every setting in which it is possible"
+    if not possible:
+        return "Works with no setting of this matrix."
+    if count["missing"] == possible:
         return "Nothing was measured."
-    if count["better"] == whole:
-        return "Helps in every setting."
-    if count["worse"] == whole:
-        return "Hurts in every setting."
+    if count["better"] == possible:
+        return f"Helps in {every}."
+    if count["worse"] == possible:
+        return f"Hurts in {every}."
     if count["better"] and count["worse"]:
         return "Does not generalise: it helps in some settings and hurts in others."
     if count["better"]:
@@ -89,11 +97,33 @@ def effect_text(effect: Effect) -> str:
     return f"{where} ({between})" if between else where
 
 
+def reason_texts(effects: Sequence[Effect], among: Sequence[Effect]) -> list[str]:
+    """Return why effects were not measured, each reason once with its settings.
+
+    among: all effects of the objective, so that a whole row of settings can be said in few words.
+    """
+    settings: dict[str, list[Setting]] = {}
+    for one in effects:
+        reason = lacking_text(one).removeprefix("impossible: ") if one.outcome == "impossible" else lacking_text(one)
+        settings.setdefault(reason, []).append(one.setting)
+    every = [one.setting for one in among]
+    return [f"{settings_text(found, every)}: {reason}" for reason, found in settings.items()]
+
+
+def group_texts(verdict: Verdict, words: str, effects: Sequence[Effect]) -> list[str]:
+    """Return the lines of one group of a verdict."""
+    if words not in WITHOUT_NUMBERS:
+        return [effect_text(one) for one in effects]
+    return reason_texts(effects, [one for _, found in verdict.groups for one in found])
+
+
 def lacking_text(effect: Effect) -> str:
-    """Return why seeds are missing; seeds with one reason together."""
+    """Return why seeds are missing; seeds with one reason together, and unnamed where it is that of all."""
     seeds: dict[str, list[str]] = {}
     for one in effect.lacking:
         seeds.setdefault(one.reason, []).append(one.seed)
+    if len(seeds) == 1 and not effect.seeds:
+        return next(iter(seeds))
     return "; ".join(f"{reason} ({_seeds_text(found)})" for reason, found in seeds.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from .readings import Setting
 from .resampling import Interval
@@ -59,6 +60,33 @@ def interval_text(interval: Interval) -> str:
     """Return ``low to high``, and what it is over where that is not seeds and documents; empty without an interval."""
     between = between_text(interval)
     return f"{between}, {interval.over}" if between and interval.over != "seeds and documents" else between
+
+
+WORDS = {
+    "better": "better",
+    "worse": "worse",
+    "unclear": "unclear",
+    "few seeds": "too few seeds",
+    "missing": "not measured",
+    "impossible": "impossible",
+}
+"""Outcomes of a comparison, as tables call them."""
+
+NAMED = 12
+"""Settings of one group that are named."""
+
+
+def settings_text(settings: Sequence[Setting], among: Sequence[Setting]) -> str:
+    """Return settings in few words: the labels that tell them from the others, where these say it exactly."""
+    first = dict(among[0])
+    labels = {axis: dict.fromkeys(dict(one)[axis] for one in settings) for axis in first}
+    every = {axis: {dict(one)[axis] for one in among} for axis in first}
+    described = [one for one in among if all(label in labels[axis] for axis, label in one)]
+    if len(settings) > 1 and len(described) == len(settings):
+        parts = [f"{axis} {' or '.join(found)}" for axis, found in labels.items() if len(found) < len(every[axis])]
+        return f"{', '.join(parts) or 'all settings'} ({len(settings)} settings)"
+    more = f"; and {len(settings) - NAMED} more" if len(settings) > NAMED else ""
+    return "; ".join(setting_text(one) for one in settings[:NAMED]) + more
 
 
 def setting_text(setting: Setting) -> str:
