@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tide_core.data import PreparedData, collate, prepare
+from tide_core.data import Pairing, PreparedData, collate, prepare
 from tide_core.distillation import Distillation
 from tide_core.draws import SampleDraws
 from tide_core.method import Lesson, Method, terms_of
@@ -159,8 +159,7 @@ class Work:
             dataset,
             "train",
             student=student,
-            teacher=teacher,
-            alignment=ByteChunks(),
+            pairings=[Pairing(teacher=teacher, alignment=ByteChunks())],
             length_multiple=BLOCK,
             cache_directory=str(self.cache),
             workers=0,

@@ -70,7 +70,7 @@ def _teachers(registry: Registry, definitions: Schema) -> Schema:
 def _component_field(model: type[Settings], field: str, registry: Registry, definitions: Schema) -> Schema:
     kind, info = COMPONENT_FIELDS[field], model.model_fields[field]
     optional = field in OPTIONAL and not info.is_required()
-    reference = _kind_reference(kind, registry, definitions, optional=optional)
+    reference = component_reference(kind, registry, definitions, optional=optional)
     schema: Schema = {"description": info.description}
     if field in LISTS:
         schema |= {"type": "array", "items": reference}
@@ -80,7 +80,8 @@ def _component_field(model: type[Settings], field: str, registry: Registry, defi
     return schema if info.is_required() else {**schema, "default": info.default}
 
 
-def _kind_reference(kind: str, registry: Registry, definitions: Schema, *, optional: bool) -> Schema:
+def component_reference(kind: str, registry: Registry, definitions: Schema, *, optional: bool = False) -> Schema:
+    """Return a reference to the schema of a kind's components, which is put into ``definitions``."""
     key = f"{kind}.or_null" if optional else kind
     if key not in definitions:
         definitions[key] = {}

@@ -1,11 +1,7 @@
-"""What the cells of ``matrix.yaml`` start from: tokenizers, teachers, students, and what the pretrained teacher said.
-
-Run ``python benchmarks/generality/prepare.py``; what is finished is not made again. Everything lies in ``runs/generality``.
-"""
+"""What the cells of ``generality.yaml`` start from: a tokenizer, teachers and students, each made once in ``runs/generality``."""
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import os
@@ -182,7 +178,8 @@ def trained(file: str, folder: str, *settings: str) -> None:
 
 def student(family: str, tokenizer: str) -> None:
     """Teach a student its tokenizer's language without a teacher."""
-    trained(f"student_{family}.yaml", f"students/{family}-{tokenizer}", f"student.tokenizer_from={TOKENIZERS[tokenizer]}")
+    reads = f"student.tokenizer_from={TOKENIZERS[tokenizer]}"
+    trained(f"student_{family}.yaml", f"students/{family}-{tokenizer}", reads)
 
 
 def jobs() -> Sequence[Sequence[tuple[Path, Callable[[], None]]]]:
@@ -202,26 +199,18 @@ def jobs() -> Sequence[Sequence[tuple[Path, Callable[[], None]]]]:
     return first, second, third
 
 
-def _make(job: tuple[Path, Callable[[], None]]) -> None:
-    path, make = job
-    if not path.exists():  # another process may have made it meanwhile
-        make()
-
-
-def main() -> None:
-    """Make what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parallel", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", nargs="*", default=[], help="parts of the paths to make")
-    arguments = parser.parse_args()
+def prepare(parallel: int) -> None:
+    """Make what is missing, so many things at once."""
     torch.set_num_threads(1)
     for turn in jobs():
-        waiting = [(path, make) for path, make in turn if not path.exists()]
-        waiting = [(path, make) for path, make in waiting if not arguments.only or any(o in str(path) for o in arguments.only)]
-        with ThreadPoolExecutor(arguments.parallel) as pool:
-            for path, _ in zip((path for path, _ in waiting), pool.map(_make, waiting), strict=True):
+        waiting = [job for job in turn if not job[0].exists()]
+        with ThreadPoolExecutor(parallel) as pool:
+            for path in pool.map(_make, waiting):
                 print(path.relative_to(ROOT), flush=True)
 
 
-if __name__ == "__main__":
-    main()
+def _make(job: tuple[Path, Callable[[], None]]) -> Path:
+    path, make = job
+    if not path.exists():  # another process may have made it meanwhile
+        make()
+    return path
