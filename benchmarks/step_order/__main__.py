@@ -29,12 +29,11 @@ def main() -> None:
     for name in RUNS:
         if not (ROOT / "runs" / "step_order" / name / "student").exists():
             tide("run", str(HERE / f"{name}.yaml"))
-    written = [part for end in ("html", "md", "csv") for part in (f"--{FLAG[end]}", str(EVIDENCE / f"comparison.{end}"))]
+    files = {"--html": "comparison.html", "--markdown": "comparison.md", "--csv": "comparison.csv"}
+    written = [part for option, name in files.items() for part in (option, str(EVIDENCE / name))]
     named = [f"{name}=runs/step_order/{name}" for name in RUNS]
     tide("compare", *named, "--steps", "1,2,4,8,16", "--judge", JUDGE, "--new-tokens", "32", *written)
 
-
-FLAG = {"html": "html", "md": "markdown", "csv": "csv"}
 
 if __name__ == "__main__":
     main()

@@ -12,8 +12,8 @@ from matrix_results import AXES, METRIC, finished, results
 
 from tide_core.matrix.results import CellResult
 from tide_core.matrix_report.comparing import Effect
-from tide_core.matrix_report.options import ReportOptions
 from tide_core.matrix_report.markdown import markdown
+from tide_core.matrix_report.options import ReportOptions
 from tide_core.matrix_report.report import Report, build_report
 from tide_core.matrix_report.wording import settings_text
 from tide_specs import ConfigError, Estimate

@@ -159,7 +159,9 @@ class _Reader:
         for setting in settings:
             named: list[str] = PLACEHOLDER.findall(setting.value)
             if not named:
-                self._complain(setting.place, "names no axis: write {AXIS} where its label belongs, or set it in the base")
+                self._complain(
+                    setting.place, "names no axis: write {AXIS} where its label belongs, or set it in the base"
+                )
             for axis in named:
                 if axis not in axes:
                     known = f"axes: {', '.join(axes)}"

@@ -16,6 +16,7 @@ from .report import MetricReport, Report
 from .verdict import Verdict, group_texts, lacking_text
 from .wording import WORDS, between_text, difference_text, number, probability, setting_text
 
+
 def page(report: Report) -> str:
     """Return the page."""
     return filled("matrix_report/page.html", contents(report))
