@@ -89,6 +89,25 @@ def table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[s
         yield f"| {' | '.join(told)} | {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}) |"
 
 
+def summary(effects: Path) -> Iterator[str]:
+    """Yield the mean difference of each objective beside each teacher, and in how many settings it is shown, as Markdown."""
+    with effects.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["outcome"] != "impossible"]
+    teachers = list(dict.fromkeys(row["axis.teacher"] for row in rows))
+    yield f"| objective | {' | '.join(teachers)} | better, unclear, worse |"
+    yield "|---" * (len(teachers) + 2) + "|"
+    for objective in dict.fromkeys(row["objective"] for row in rows):
+        own = [row for row in rows if row["objective"] == objective]
+        means = [_mean([row for row in own if row["axis.teacher"] == teacher]) for teacher in teachers]
+        counts = ", ".join(str(sum(row["outcome"] == one for row in own)) for one in ("better", "unclear", "worse"))
+        yield f"| `{objective}` | {' | '.join(means)} | {counts} |"
+
+
+def _mean(rows: Sequence[Mapping[str, str]]) -> str:
+    known = [float(row["difference"]) for row in rows if row["difference"]]
+    return f"{sum(known) / len(known):+.3f} ({min(known):+.3f} to {max(known):+.3f})" if known else ""
+
+
 def main() -> None:
     """Do what is not done yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,7 +120,8 @@ def main() -> None:
     shutil.copy(WORK / "matrix" / "results.csv", EVIDENCE)
     write("teachers.csv", teachers)
     write("students.csv", students)
-    print("\n".join([*table(teachers, ("teacher", "parameters")), "", *table(students, ("student", "tokenizer"))]))
+    printed = [table(teachers, ("teacher", "parameters")), table(students, ("student", "tokenizer"))]
+    print("\n\n".join("\n".join(lines) for lines in [*printed, summary(EVIDENCE / "effects.csv")]))
 
 
 if __name__ == "__main__":
