@@ -158,7 +158,12 @@ def rank_row(found: Ranking, index: int) -> list[str]:
 def _unfinished(report: Report) -> Iterator[str]:
     if report.unfinished:
         yield f"## Cells that are not finished: {len(report.unfinished)}"
-        yield _table(("status", "reason", "cells"), [(*one[:2], ", ".join(one[2])) for one in report.reasons])
+        yield _table(("status", "reason", "cells"), [(*one[:2], _named(one[2])) for one in report.reasons])
+
+
+def _named(cells: Sequence[str]) -> str:
+    more = f" and {len(cells) - NAMED} more" if len(cells) > NAMED else ""
+    return ", ".join(cells[:NAMED]) + more
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
