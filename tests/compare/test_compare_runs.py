@@ -12,7 +12,9 @@ import pytest
 import yaml
 from compared_runs import HELD_OUT, cells, copied, equalities, events, per_example
 
+from tide_core.comparison.traits import name_of
 from tide_core.matrix_report.student_t import quantile
+from tide_plugins.architectures.huggingface import HuggingFace
 
 Tide = Callable[..., tuple[int, str, str]]
 
@@ -84,6 +86,13 @@ def test_traits_say_what_was_removed(record) -> None:
         "sdtt": {"text": "the same (shared_vocabulary)"},
     }
     assert cells(record, "attention")["tide"]["text"] == "bidirectional → block_diffusion, blocks of 8"
+
+
+def test_models_beside_us_are_named_from_here(tmp_path, monkeypatch) -> None:
+    """A table that is passed on does not say where it was made."""
+    monkeypatch.chdir(tmp_path)
+    assert name_of(HuggingFace(model=str(tmp_path / "models" / "teacher"))) == "models/teacher"
+    assert name_of(HuggingFace(model="org/teacher")) == "org/teacher"
 
 
 def test_what_is_held_equal_is_said_with_the_numbers(record, tide: Tide) -> None:

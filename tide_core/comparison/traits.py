@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tide_core.run_schema import RunConfig
+from tide_core.shown_paths import from_here
 from tide_specs import Architecture, Role, SequentialTeacherView, TextTokenizer, TideError
 
 from .lines import Cell, Equality, Line, counted, line, same
@@ -66,9 +67,8 @@ def teacher_name(run: FoundRun) -> Cell:
 
 def name_of(architecture: Architecture) -> str:
     """Return what a model is called: its files, or what it is made of."""
-    return str(
-        getattr(architecture, "model", None) or architecture.cache_path or f"{architecture.name} without weights"
-    )
+    files = getattr(architecture, "model", None) or architecture.cache_path
+    return from_here(str(files)) if files else f"{architecture.name} without weights"
 
 
 def identity(architecture: Architecture) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..matrix.results import CellResult
+from ..shown_paths import from_here
 from .wording import number
 
 LONGEST = 20_000
@@ -46,7 +46,7 @@ def cell_details(result: CellResult, lines: Lines) -> dict[str, Any]:
         "reason": result.reason,
         "numbers": _numbers(result),
         "config": lines.places(_config(result.config_path)),
-        "log": lines.places([_from_here(line) for line in log_tail(result.log_path)]),
+        "log": lines.places([from_here(line) for line in log_tail(result.log_path)]),
     }
 
 
@@ -57,7 +57,7 @@ def _numbers(result: CellResult) -> list[tuple[str, str]]:
     found += [(name, f"{value:,}") for name, value in counted if value is not None]
     if result.seconds:
         found.append(("seconds", f"{result.seconds:,.1f}"))
-    return [*found, ("folder", _from_here(str(result.directory)))] if result.directory else found
+    return [*found, ("folder", from_here(str(result.directory)))] if result.directory else found
 
 
 def _estimate(value: float, low: float | None, high: float | None) -> str:
@@ -73,12 +73,7 @@ def _config(path: Path | None) -> list[str]:
     except OSError:
         return []
     shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}\n... ({len(text):,} characters in {path})"
-    return _from_here(shown).splitlines()
-
-
-def _from_here(text: str) -> str:
-    """Write paths inside the current folder as it sees them: a page that is passed on need not say where that was."""
-    return text.replace(f"{Path.cwd()}{os.sep}", "")
+    return from_here(shown).splitlines()
 
 
 def log_tail(path: Path | None) -> list[str]:
