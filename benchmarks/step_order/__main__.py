@@ -29,7 +29,7 @@ def main() -> None:
     for name in RUNS:
         if not (ROOT / "runs" / "step_order" / name / "student").exists():
             tide("run", str(HERE / f"{name}.yaml"))
-    files = {"--html": "comparison.html", "--markdown": "comparison.md", "--csv": "comparison.csv"}
+    files = {"--html": "page.html", "--markdown": "comparison.md", "--csv": "comparison.csv"}
     written = [part for option, name in files.items() for part in (option, str(EVIDENCE / name))]
     named = [f"{name}=runs/step_order/{name}" for name in RUNS]
     tide("compare", *named, "--steps", "1,2,4,8,16", "--judge", JUDGE, "--new-tokens", "32", *written)
