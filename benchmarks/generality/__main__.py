@@ -1,6 +1,6 @@
 """Does distillation generalise? Teachers and students are trained, the matrix between them is run, and a report written.
 
-Run ``python benchmarks/generality``: about an hour and a half on two cores. It may be stopped and started again at any time;
+Run ``python benchmarks/generality``: less than two hours on two cores. It may be stopped and started again at any time;
 what is finished is kept. Writes ``docs/evidence/generality``, and prints the tables of ``docs/results.md``.
 """
 

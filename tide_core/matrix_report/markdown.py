@@ -8,7 +8,7 @@ from .comparing import Effect
 from .ranking import Ranking
 from .report import MetricReport, Report
 from .verdict import Verdict, group_texts
-from .wording import NAMED, WORDS, difference_text, interval_text, number, probability, setting_text
+from .wording import WORDS, difference_text, first_few, interval_text, number, probability, setting_text
 
 
 def markdown(report: Report) -> str:
@@ -61,9 +61,7 @@ def _verdict(verdict: Verdict) -> str:
     lines = [f"**{escaped(verdict.objective)}.** {verdict.headline}", ""]
     for words, effects in verdict.groups:
         texts = group_texts(verdict, words, effects)
-        named = "; ".join(escaped(text) for text in texts[:NAMED])
-        more = f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
-        lines.append(f"- {words[0].upper()}{words[1:]}: {named}{more}.")
+        lines.append(f"- {words[0].upper()}{words[1:]}: {first_few([escaped(text) for text in texts])}.")
     if verdict.mean is not None:
         lines.append(f"- Mean over the settings: {mean_text(verdict)}.")
     return "\n".join(lines)
@@ -158,12 +156,9 @@ def rank_row(found: Ranking, index: int) -> list[str]:
 def _unfinished(report: Report) -> Iterator[str]:
     if report.unfinished:
         yield f"## Cells that are not finished: {len(report.unfinished)}"
-        yield _table(("status", "reason", "cells"), [(*one[:2], _named(one[2])) for one in report.reasons])
-
-
-def _named(cells: Sequence[str]) -> str:
-    more = f" and {len(cells) - NAMED} more" if len(cells) > NAMED else ""
-    return ", ".join(cells[:NAMED]) + more
+        yield _table(
+            ("status", "reason", "cells"), [(*one[:2], first_few(one[2], ", ", " and")) for one in report.reasons]
+        )
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -63,12 +63,12 @@ def headline(effects: Sequence[Effect]) -> str:
     """Return the sentence that answers whether the objective generalises over the settings of this matrix."""
     count: dict[Outcome, int] = {outcome: sum(one.outcome == outcome for one in effects) for outcome, _ in GROUPS}
     whole = len(effects)
-    possible = whole - count["impossible"]
     told = ", ".join(f"{words} in {count[outcome]}" for outcome, words in GROUPS if count[outcome])
-    return f"{_judgement(count, possible, whole)} Of {whole} {'setting' if whole == 1 else 'settings'}: {told}."
+    return f"{_judgement(count, whole)} Of {whole} {'setting' if whole == 1 else 'settings'}: {told}."
 
 
-def _judgement(count: dict[Outcome, int], possible: int, whole: int) -> str:
+def _judgement(count: dict[Outcome, int], whole: int) -> str:
+    possible = whole - count["impossible"]
     every = "every setting" if possible == whole else "every setting in which it is possible"
     if not possible:
         return "Works with no setting of this matrix."
@@ -88,11 +88,9 @@ def _judgement(count: dict[Outcome, int], possible: int, whole: int) -> str:
 
 
 def effect_text(effect: Effect) -> str:
-    """Return one effect as a phrase that names its setting."""
-    where = setting_text(effect.setting)
-    if effect.interval is None:
-        return f"{where}: {lacking_text(effect)}"
-    where = f"{where}: {difference_text(effect.interval)}"
+    """Return a measured effect as a phrase that names its setting."""
+    assert effect.interval is not None
+    where = f"{setting_text(effect.setting)}: {difference_text(effect.interval)}"
     between = interval_text(effect.interval)
     return f"{where} ({between})" if between else where
 
@@ -104,7 +102,9 @@ def reason_texts(effects: Sequence[Effect], among: Sequence[Effect]) -> list[str
     """
     settings: dict[str, list[Setting]] = {}
     for one in effects:
-        reason = lacking_text(one).removeprefix("impossible: ") if one.outcome == "impossible" else lacking_text(one)
+        reason = lacking_text(one)
+        if one.outcome == "impossible":
+            reason = reason.removeprefix("impossible: ")  # as the group says already
         settings.setdefault(reason, []).append(one.setting)
     every = [one.setting for one in among]
     return [f"{settings_text(found, every)}: {reason}" for reason, found in settings.items()]

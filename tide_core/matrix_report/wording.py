@@ -73,7 +73,13 @@ WORDS = {
 """Outcomes of a comparison, as tables call them."""
 
 NAMED = 12
-"""Settings of one group that are named."""
+"""Settings, or cells, of one group that are named."""
+
+
+def first_few(texts: Sequence[str], separator: str = "; ", last: str = "; and") -> str:
+    """Return the first texts of a list, and how many more there are."""
+    more = f"{last} {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return separator.join(texts[:NAMED]) + more
 
 
 def settings_text(settings: Sequence[Setting], among: Sequence[Setting]) -> str:
@@ -85,8 +91,7 @@ def settings_text(settings: Sequence[Setting], among: Sequence[Setting]) -> str:
     if len(settings) > 1 and len(described) == len(settings):
         parts = [f"{axis} {' or '.join(found)}" for axis, found in labels.items() if len(found) < len(every[axis])]
         return f"{', '.join(parts) or 'all settings'} ({len(settings)} settings)"
-    more = f"; and {len(settings) - NAMED} more" if len(settings) > NAMED else ""
-    return "; ".join(setting_text(one) for one in settings[:NAMED]) + more
+    return first_few([setting_text(one) for one in settings])
 
 
 def setting_text(setting: Setting) -> str:
